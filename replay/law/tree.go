@@ -1,0 +1,176 @@
+package law
+
+import (
+	"maps"
+	"math/bits"
+	"slices"
+)
+
+const (
+	fanout = 16
+
+	// maxTries is how often a slot is thrown at the whole tree before the rows
+	// that cannot be taken are left out of it.
+	maxTries = 64
+)
+
+// Sum is a sum of weights: a 128-bit integer, so that no number of rows and no
+// weights overflow it.
+type Sum struct{ Hi, Lo uint64 }
+
+func (s Sum) add(t Sum) Sum {
+	lo, carry := bits.Add64(s.Lo, t.Lo, 0)
+	hi, _ := bits.Add64(s.Hi, t.Hi, carry)
+	return Sum{hi, lo}
+}
+
+func (s Sum) sub(t Sum) Sum {
+	lo, borrow := bits.Sub64(s.Lo, t.Lo, 0)
+	hi, _ := bits.Sub64(s.Hi, t.Hi, borrow)
+	return Sum{hi, lo}
+}
+
+func (s Sum) less(t Sum) bool {
+	return s.Hi < t.Hi || s.Hi == t.Hi && s.Lo < t.Lo
+}
+
+// TreeHash is the random number of one try for one slot of a batch.
+func TreeHash(seed, position, slot, try uint64) uint64 {
+	return Mix64(Mix64(base(seed, position)^slot) ^ try)
+}
+
+// Scale maps a 64-bit random number onto [0, total): ⌊h·total / 2^64⌋.
+func Scale(h uint64, total Sum) Sum {
+	carry, _ := bits.Mul64(h, total.Lo)
+	hi, lo := bits.Mul64(h, total.Hi)
+	return Sum{hi, lo}.add(Sum{0, carry})
+}
+
+// Tree is a 16-ary sum tree over fixed-point weights; leaves are rows in row_seq
+// order. Sums are exact integers, so nothing drifts. The zero Tree is empty.
+// Reading methods may run at the same time, Set may not run with any other.
+type Tree struct {
+	leaves []uint64
+	levels [][]Sum // levels[0] sums leaves by 16, each further one the level below; the last has one entry
+}
+
+// Set gives the row at index i its weight; rows that the tree did not have
+// before, up to i, have weight 0. A negative index is ignored.
+func (t *Tree) Set(i int, weight uint64) {
+	if i < 0 {
+		return
+	}
+	if i >= len(t.leaves) {
+		t.grow(i + 1)
+	}
+	old, now := Sum{0, t.leaves[i]}, Sum{0, weight}
+	t.leaves[i] = weight
+	for _, level := range t.levels {
+		i /= fanout
+		level[i] = level[i].sub(old).add(now)
+	}
+}
+
+func (t *Tree) grow(n int) {
+	t.leaves = append(t.leaves, make([]uint64, n-len(t.leaves))...)
+	for depth := 0; ; depth++ {
+		n = (n + fanout - 1) / fanout
+		if depth == len(t.levels) {
+			t.levels = append(t.levels, make([]Sum, 0, n))
+			if depth > 0 { // all that there was hangs below the old root
+				t.levels[depth] = append(t.levels[depth], t.levels[depth-1][0])
+			}
+		}
+		level := t.levels[depth]
+		t.levels[depth] = append(level, make([]Sum, n-len(level))...)
+		if n == 1 {
+			return
+		}
+	}
+}
+
+// Len is the number of rows, drawn or not.
+func (t *Tree) Len() int { return len(t.leaves) }
+
+// Total is the sum of all weights.
+func (t *Tree) Total() Sum {
+	if len(t.levels) == 0 {
+		return Sum{}
+	}
+	return t.levels[len(t.levels)-1][0]
+}
+
+// Find returns the row whose stretch of the cumulative weights holds r: the first
+// one with prefix ≤ r < prefix + weight. It is −1 where r is not below Total.
+func (t *Tree) Find(r Sum) int {
+	if !r.less(t.Total()) {
+		return -1
+	}
+	node := 0
+	for depth := len(t.levels) - 2; depth >= 0; depth-- {
+		node *= fanout
+		for !r.less(t.levels[depth][node]) {
+			r = r.sub(t.levels[depth][node])
+			node++
+		}
+	}
+	node *= fanout
+	for !r.less(Sum{0, t.leaves[node]}) {
+		r = r.sub(Sum{0, t.leaves[node]})
+		node++
+	}
+	return node
+}
+
+// prefix is the sum of the weights before row i.
+func (t *Tree) prefix(i int) Sum {
+	var s Sum
+	for j := i &^ (fanout - 1); j < i; j++ {
+		s = s.add(Sum{0, t.leaves[j]})
+	}
+	for _, level := range t.levels {
+		i /= fanout
+		for j := i &^ (fanout - 1); j < i; j++ {
+			s = s.add(level[j])
+		}
+	}
+	return s
+}
+
+// Draw returns the row that a slot of a batch gets; slot is counted from 0 within
+// the batch. taken are the rows that it may not be: those that earlier slots got,
+// and those over a cap. ok is false if no other row has a weight. The order of
+// slots matters, that of taken does not.
+func (t *Tree) Draw(seed, position, slot uint64, taken map[int]struct{}) (row int, ok bool) {
+	total := t.Total()
+	if total == (Sum{}) {
+		return 0, false
+	}
+	for try := range uint64(maxTries) {
+		row = t.Find(Scale(TreeHash(seed, position, slot, try), total))
+		if _, is := taken[row]; !is {
+			return row, true
+		}
+	}
+	// Almost all of the weight is taken: throw once more, at what is left.
+	out := slices.Sorted(maps.Keys(taken))
+	for _, i := range out {
+		if i >= 0 && i < len(t.leaves) {
+			total = total.sub(Sum{0, t.leaves[i]})
+		}
+	}
+	if total == (Sum{}) {
+		return 0, false
+	}
+	r := Scale(TreeHash(seed, position, slot, maxTries), total)
+	for _, i := range out {
+		if i < 0 || i >= len(t.leaves) {
+			continue
+		}
+		if r.less(t.prefix(i)) {
+			break
+		}
+		r = r.add(Sum{0, t.leaves[i]})
+	}
+	return t.Find(r), true
+}
