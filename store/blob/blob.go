@@ -101,6 +101,8 @@ var (
 	ErrUnavailable = errors.New("store is unavailable")
 	// ErrDenied: the store refused the credentials or the permission.
 	ErrDenied = errors.New("access denied by the store")
+	// ErrInvalidURL: the address given to Open is malformed or not supported.
+	ErrInvalidURL = errors.New("invalid storage address")
 	// ErrNoBucket: the directory or bucket itself does not exist.
 	ErrNoBucket = errors.New("bucket does not exist")
 	// ErrNotAtomic: the store cannot create-if-absent atomically.
