@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"trajlake/schema"
 )
 
 // File is one live data file of a State. It is never modified.
@@ -22,7 +24,13 @@ type File struct {
 func fileOf(a *Add) *File {
 	f := &File{Add: *a, Rows: numRecords(a.Stats), Version: -1}
 	f.PlacesColumns = a.Tags[TagPlaces] == PlacesColumns
-	f.FirstSeq, _ = parseCount(a.Tags[TagFirstSeq])
+	first, ok := parseCount(a.Tags[TagFirstSeq])
+	if !ok && f.PlacesColumns { // the least place is in the statistics, too
+		if st, err := ParseStats(a.Stats); err == nil {
+			first, _ = st.Column("row_seq", schema.Long).Min.(int64)
+		}
+	}
+	f.FirstSeq = max(first, 0)
 	if v, ok := parseCount(a.Tags[TagVersion]); ok && !f.PlacesColumns {
 		f.Version = v
 	}
