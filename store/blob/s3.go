@@ -104,14 +104,14 @@ func (s *S3) check(ctx context.Context, cfg s3Config, create bool) error {
 	if err != nil || keys.AccessKeyID == "" {
 		return errors.Join(fmt.Errorf("%w: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE", ErrDenied), err)
 	}
-	err = NewRetry(s, RetryOptions{Attempts: 4}).first(ctx)
+	err = firstObject(ctx, NewRetry(s, RetryOptions{Attempts: 4}))
 	if create && errors.Is(err, ErrNoBucket) {
 		err = s.once.MakeBucket(ctx, s.bucket, minio.MakeBucketOptions{Region: cfg.region})
 		made := err == nil || minio.ToErrorResponse(err).Code == "BucketAlreadyOwnedByYou"
 		if !made {
 			return fmt.Errorf("create bucket %s: %w", s.bucket, s3Error(err))
 		}
-		err = NewRetry(s, RetryOptions{Attempts: 4}).first(ctx)
+		err = firstObject(ctx, NewRetry(s, RetryOptions{Attempts: 4}))
 	}
 	switch {
 	case errors.Is(err, ErrNoBucket):
@@ -124,10 +124,10 @@ func (s *S3) check(ctx context.Context, cfg s3Config, create bool) error {
 	return err
 }
 
-// first asks for the first object: the cheapest question whose answer, unlike
+// firstObject asks for the first object: the cheapest question whose answer, unlike
 // that to HEAD, tells a wrong key from a missing right.
-func (r *Retry) first(ctx context.Context) error {
-	for _, err := range r.List(ctx, "", "") {
+func firstObject(ctx context.Context, b Bucket) error {
+	for _, err := range b.List(ctx, "", "") {
 		return err
 	}
 	return nil

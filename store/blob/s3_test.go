@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,9 +131,9 @@ func TestS3ConditionalPutOutcomes(t *testing.T) {
 		{"header unknown", refuse(501, "NotImplemented"), 1, []error{blob.ErrNotAtomic}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tries := 0
+			var tries atomic.Int32
 			b := answering(t, func(w http.ResponseWriter, r *http.Request) {
-				tries++
+				tries.Add(1)
 				if got := r.Header.Get("If-None-Match"); r.Method != "PUT" || got != "*" || r.URL.Path != "/bucket/p/k" {
 					t.Errorf("%s %s with If-None-Match %q", r.Method, r.URL, got)
 				}
@@ -148,8 +152,8 @@ func TestS3ConditionalPutOutcomes(t *testing.T) {
 					t.Errorf("put = %v; wraps %q: %v, want %v", err, s, !want, want)
 				}
 			}
-			if tries != c.tries {
-				t.Errorf("sent %d times, want %d", tries, c.tries)
+			if got := int(tries.Load()); got != c.tries {
+				t.Errorf("sent %d times, want %d", got, c.tries)
 			}
 		})
 	}
@@ -158,24 +162,24 @@ func TestS3ConditionalPutOutcomes(t *testing.T) {
 // The answer of a conflict is to send the same again, and a big conditional
 // body must not be split, which would drop the condition.
 func TestS3ConditionalPutRetriesConflict(t *testing.T) {
-	tries := 0
+	var tries atomic.Int32
 	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
-		if tries++; tries < 3 {
+		if tries.Add(1) < 3 {
 			w.WriteHeader(409)
 		}
 		if r.Method != "PUT" || r.URL.RawQuery != "" {
 			t.Errorf("%s %s: not a single put", r.Method, r.URL)
 		}
 	})
-	if err := b.Put(t.Context(), "k", make([]byte, 40<<20), blob.PutOptions{IfAbsent: true}); err != nil || tries != 3 {
-		t.Errorf("put = %v after %d tries", err, tries)
+	if err := b.Put(t.Context(), "k", make([]byte, 40<<20), once); err != nil || tries.Load() != 3 {
+		t.Errorf("put = %v after %d tries", err, tries.Load())
 	}
 }
 
 func TestS3ReadsAreRetried(t *testing.T) {
-	tries := 0
+	var tries atomic.Int32
 	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
-		switch tries++; tries {
+		switch tries.Add(1) {
 		case 1:
 			w.WriteHeader(503)
 		case 2: // half an answer
@@ -188,8 +192,8 @@ func TestS3ReadsAreRetried(t *testing.T) {
 			w.Write([]byte("0123456789"))
 		}
 	})
-	if got, err := b.Get(t.Context(), "k", 0, -1); string(got) != "0123456789" || err != nil || tries != 3 {
-		t.Errorf("get = %q, %v after %d tries", got, err, tries)
+	if got, err := b.Get(t.Context(), "k", 0, -1); string(got) != "0123456789" || err != nil || tries.Load() != 3 {
+		t.Errorf("get = %q, %v after %d tries", got, err, tries.Load())
 	}
 	// A server without ranges must not pass for one that has them.
 	if got, err := b.Get(t.Context(), "k", 2, 3); err == nil {
@@ -216,5 +220,58 @@ func TestS3ListOutOfOrder(t *testing.T) {
 	}
 	if last == nil || !strings.Contains(last.Error(), "out of order") {
 		t.Errorf("list = %v", last)
+	}
+}
+
+// TestS3LostAnswers puts a proxy before the real server that hangs up after
+// the server has done what it was asked: the author must find out that it won.
+func TestS3LostAnswers(t *testing.T) {
+	u, err := url.Parse(s3URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	server, err := url.Parse(q.Get("endpoint"))
+	if err != nil || server.Host == "" {
+		t.Skipf("SKIPPED: TRAJLAKE_TEST_S3 has no endpoint parameter to put a proxy before")
+	}
+	var lose atomic.Int32 // answers to puts still to be lost
+	proxy := httptest.NewUnstartedServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(server)
+			r.Out.Host = r.In.Host // it is signed
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.Method == http.MethodPut && lose.Add(-1) >= 0 {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		},
+	})
+	proxy.Config.ErrorLog = log.New(io.Discard, "", 0)
+	proxy.Start()
+	defer proxy.Close()
+	q.Set("endpoint", proxy.URL)
+	u.RawQuery = q.Encode()
+	b, _, err := blob.Open(t.Context(), u.JoinPath("test-"+rand.Text()).String(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blob.Close(b)
+	defer b.Delete(context.WithoutCancel(t.Context()), "v/1")
+	lose.Store(1)
+	if err := b.Put(t.Context(), "v/1", []byte("txn 1"), once); !errors.Is(err, blob.ErrUnknown) {
+		t.Errorf("put whose answer is lost = %v", err)
+	}
+	if err := b.Delete(t.Context(), "v/1"); err != nil {
+		t.Fatal(err)
+	}
+	lose.Store(1)
+	if err := blob.PutUnique(t.Context(), b, "v/1", []byte("txn 1")); err != nil || lose.Load() > 0 {
+		t.Errorf("PutUnique whose answer is lost = %v", err)
+	}
+	lose.Store(1)
+	if err := blob.PutUnique(t.Context(), b, "v/1", []byte("txn 2")); !errors.Is(err, blob.ErrExists) {
+		t.Errorf("PutUnique of another whose answer is lost = %v", err)
 	}
 }

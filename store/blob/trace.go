@@ -62,7 +62,11 @@ func (e Event) String() string {
 	if e.IfAbsent {
 		s += "-if-absent"
 	}
-	s += " " + e.Key
+	if e.Key == "" {
+		s += " (all)"
+	} else {
+		s += " " + e.Key
+	}
 	switch {
 	case e.Op == OpGet && e.N < 0 && e.Off > 0:
 		s += fmt.Sprintf(" [%d,end)", e.Off)
