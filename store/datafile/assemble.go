@@ -1,0 +1,388 @@
+package datafile
+
+import (
+	"bytes"
+	"math"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"trajlake/schema"
+)
+
+// scope is the list that an array stands in. An entry of a leaf's stream is a
+// slot of the array if it repeats at most at level rep and is defined at least
+// at level def; the levels of the rows themselves are 0 and 0.
+type scope struct{ def, rep int }
+
+// assembler turns streams, one per leaf, into arrays.
+type assembler struct {
+	streams []*stream // by leaf index
+}
+
+// record builds a record of n rows.
+func (a *assembler) record(cols []*schema.Column, fields []*field, n int) (arrow.Record, error) {
+	arrs := make([]arrow.Array, len(cols))
+	for i, c := range cols {
+		var d arrow.ArrayData
+		if f := fields[i]; f == nil {
+			d = nulls(ArrowType(c), n)
+		} else {
+			var err error
+			if d, err = a.array(f, scope{}, n); err != nil {
+				return nil, err
+			}
+		}
+		arrs[i] = array.MakeFromData(d)
+	}
+	return array.NewRecord(arrowSchema(cols), arrs, int64(n)), nil
+}
+
+func (a *assembler) array(f *field, in scope, n int) (arrow.ArrayData, error) {
+	switch f.col.Kind {
+	case schema.Struct:
+		return a.structs(f, in, n)
+	case schema.List:
+		return a.lists(f, in, n)
+	case schema.Map:
+		return a.maps(f, in, n)
+	}
+	return a.scalars(f, in, n)
+}
+
+func disagree(f *field) error {
+	return corruptf("column %v: its levels disagree with its siblings'", f.probe.path)
+}
+
+func buf(b []byte) *memory.Buffer { return memory.NewBufferBytes(b) }
+
+// validity makes the bitmap of the slots of s in a scope: set where the entry is
+// defined at least at level def. It is nil when every slot is.
+func (f *field) validity(s *stream, in scope, n, def int) (*memory.Buffer, int, error) {
+	if def <= in.def && s.leaf.rep == in.rep && in.def == 0 {
+		if s.n != n {
+			return nil, 0, disagree(f)
+		}
+		return nil, 0, nil
+	}
+	bits := make([]byte, (n+7)/8)
+	k, valid := 0, 0
+	for i := range s.n {
+		if s.rep != nil && int(s.rep[i]) > in.rep {
+			continue
+		}
+		d := 0
+		if s.def != nil {
+			d = int(s.def[i])
+		}
+		if d < in.def {
+			continue
+		}
+		if k == n {
+			return nil, 0, disagree(f)
+		}
+		if d >= def {
+			bits[k>>3] |= 1 << (k & 7)
+			valid++
+		}
+		k++
+	}
+	if k != n {
+		return nil, 0, disagree(f)
+	}
+	if valid == n {
+		return nil, 0, nil
+	}
+	return buf(bits), n - valid, nil
+}
+
+func (a *assembler) structs(f *field, in scope, n int) (arrow.ArrayData, error) {
+	valid, missing, err := f.validity(a.streams[f.probe.index], in, n, f.def)
+	if err != nil {
+		return nil, err
+	}
+	kids := make([]arrow.ArrayData, len(f.kids))
+	for i, k := range f.kids {
+		if k == nil {
+			kids[i] = nulls(ArrowType(f.col.Fields[i]), n)
+		} else if kids[i], err = a.array(k, in, n); err != nil {
+			return nil, err
+		}
+	}
+	return array.NewData(f.typ, n, []*memory.Buffer{valid}, kids, missing, 0), nil
+}
+
+// offsets computes a list's offsets and validity from one leaf beneath it.
+func (a *assembler) offsets(f *field, in scope, n int) (offs []int32, valid *memory.Buffer, missing int, err error) {
+	s := a.streams[f.probe.index]
+	offs = make([]int32, n+1)
+	bits := make([]byte, (n+7)/8)
+	k, good, count := 0, 0, 0
+	for i := 0; i < s.n; {
+		d := int(s.def[i])
+		if int(s.rep[i]) <= in.rep && d >= in.def {
+			if k == n {
+				return nil, nil, 0, disagree(f)
+			}
+			offs[k] = int32(count)
+			if d >= f.def {
+				bits[k>>3] |= 1 << (k & 7)
+				good++
+			}
+			k++
+		}
+		if s.leaf.rep == 1 { // the rest of the row are elements
+			next := bytes.IndexByte(s.rep[i+1:], 0) + 1
+			if next == 0 {
+				next = s.n - i
+			}
+			if d >= f.elemDef {
+				count += next
+			} else if next > 1 {
+				return nil, nil, 0, disagree(f)
+			}
+			i += next
+			continue
+		}
+		if int(s.rep[i]) <= f.elemRep && d >= f.elemDef {
+			count++
+		}
+		i++
+	}
+	if k != n || count > math.MaxInt32 {
+		return nil, nil, 0, disagree(f)
+	}
+	offs[n] = int32(count)
+	if good < n {
+		valid, missing = buf(bits), n-good
+	}
+	return offs, valid, missing, nil
+}
+
+func (a *assembler) lists(f *field, in scope, n int) (arrow.ArrayData, error) {
+	offs, valid, missing, err := a.offsets(f, in, n)
+	if err != nil {
+		return nil, err
+	}
+	elem, err := a.array(f.kids[0], scope{f.elemDef, f.elemRep}, int(offs[n]))
+	if err != nil {
+		return nil, err
+	}
+	return array.NewData(f.typ, n, []*memory.Buffer{valid, buf(raw(offs))}, []arrow.ArrayData{elem}, missing, 0), nil
+}
+
+func (a *assembler) maps(f *field, in scope, n int) (arrow.ArrayData, error) {
+	offs, valid, missing, err := a.offsets(f, in, n)
+	if err != nil {
+		return nil, err
+	}
+	var kv [2]arrow.ArrayData
+	for i, k := range f.kids {
+		if kv[i], err = a.array(k, scope{f.elemDef, f.elemRep}, int(offs[n])); err != nil {
+			return nil, err
+		}
+	}
+	if kv[0].NullN() > 0 {
+		return nil, corruptf("column %v: a map has a null key", f.probe.path)
+	}
+	entries := array.NewData(f.typ.(*arrow.MapType).Elem(), int(offs[n]), []*memory.Buffer{nil}, kv[:], 0, 0)
+	return array.NewData(f.typ, n, []*memory.Buffer{valid, buf(raw(offs))}, []arrow.ArrayData{entries}, missing, 0), nil
+}
+
+// scalars places a leaf's values into its slots.
+func (a *assembler) scalars(f *field, in scope, n int) (arrow.ArrayData, error) {
+	s := a.streams[f.leaf.index]
+	if s.leaf.rep != in.rep {
+		return nil, disagree(f)
+	}
+	v := &s.vals
+	var valid *memory.Buffer
+	var missing int
+	var err error
+	if v.n != n || in.def > 0 && s.leaf.def == in.def {
+		if valid, missing, err = f.validity(s, in, n, s.leaf.def); err != nil {
+			return nil, err
+		}
+	}
+	if v.n != n-missing {
+		return nil, disagree(f)
+	}
+	var bits []byte
+	if valid != nil {
+		bits = valid.Bytes()
+	}
+	bufs := []*memory.Buffer{valid, nil}
+	switch f.col.Kind {
+	case schema.String, schema.Binary:
+		bufs[1] = buf(raw(spreadOffsets(v.offs, bits, n)))
+		bufs = append(bufs, buf(v.data))
+	case schema.Boolean:
+		bufs[1] = buf(packBits(spread(v.bool, bits, n)))
+	case schema.Byte:
+		small, err := narrow(f, v.i32)
+		if err != nil {
+			return nil, err
+		}
+		bufs[1] = buf(bytesOfInt8(spread(small, bits, n)))
+	case schema.Int:
+		bufs[1] = buf(raw(spread(v.i32, bits, n)))
+	case schema.Long, schema.Timestamp:
+		bufs[1] = buf(raw(spread(longs(f, v), bits, n)))
+	case schema.Float:
+		bufs[1] = buf(raw(spread(v.f32, bits, n)))
+	case schema.Double:
+		bufs[1] = buf(raw(spread(doubles(v), bits, n)))
+	}
+	return array.NewData(f.typ, n, bufs, nil, missing, 0), nil
+}
+
+// spread moves dense values to the slots whose bit is set; the others are zero.
+func spread[T any](v []T, bits []byte, n int) []T {
+	if bits == nil {
+		return v
+	}
+	out := make([]T, n)
+	k := 0
+	for i := range out {
+		if bits[i>>3]>>(i&7)&1 == 1 {
+			out[i] = v[k]
+			k++
+		}
+	}
+	return out
+}
+
+func spreadOffsets(offs []int32, bits []byte, n int) []int32 {
+	if len(offs) == 0 {
+		return make([]int32, n+1)
+	}
+	if bits == nil {
+		return offs
+	}
+	out := make([]int32, n+1)
+	k := 0
+	for i := range n {
+		out[i] = offs[k]
+		k += int(bits[i>>3] >> (i & 7) & 1)
+	}
+	out[n] = offs[k]
+	return out
+}
+
+func packBits(v []uint8) []byte {
+	out := make([]byte, (len(v)+7)/8)
+	for i, b := range v {
+		out[i>>3] |= b << (i & 7)
+	}
+	return out
+}
+
+func narrow(f *field, v []int32) ([]int8, error) {
+	out := make([]int8, len(v))
+	for i, x := range v {
+		if int32(int8(x)) != x {
+			return nil, corruptf("column %v: %d does not fit a byte", f.leaf.path, x)
+		}
+		out[i] = int8(x)
+	}
+	return out, nil
+}
+
+func bytesOfInt8(v []int8) []byte {
+	out := make([]byte, len(v))
+	for i, x := range v {
+		out[i] = byte(x)
+	}
+	return out
+}
+
+// longs widens 32-bit integers and scales timestamps to microseconds.
+func longs(f *field, v *values) []int64 {
+	if f.leaf.typ == physInt32 {
+		out := make([]int64, len(v.i32))
+		for i, x := range v.i32 {
+			if out[i] = int64(x); f.leaf.uint {
+				out[i] = int64(uint32(x))
+			}
+		}
+		return out
+	}
+	unit := f.leaf.unit
+	if f.leaf.typ == physInt96 {
+		unit = 1
+	}
+	if f.col.Kind != schema.Timestamp || unit == 1e3 {
+		return v.i64
+	}
+	out := make([]int64, len(v.i64))
+	for i, x := range v.i64 {
+		if unit > 1e3 {
+			out[i] = x * (unit / 1e3)
+			continue
+		}
+		if out[i] = x / 1e3; x%1e3 < 0 {
+			out[i]--
+		}
+	}
+	return out
+}
+
+func doubles(v *values) []float64 {
+	if v.f32 == nil {
+		return v.f64
+	}
+	out := make([]float64, len(v.f32))
+	for i, x := range v.f32 {
+		out[i] = float64(x)
+	}
+	return out
+}
+
+// nulls is an array of n nulls of any type of the schema.
+func nulls(t arrow.DataType, n int) arrow.ArrayData {
+	valid := buf(make([]byte, (n+7)/8))
+	bufs := []*memory.Buffer{valid}
+	var kids []arrow.ArrayData
+	switch t := t.(type) {
+	case *arrow.StructType:
+		for _, f := range t.Fields() {
+			kids = append(kids, nulls(f.Type, n))
+		}
+	case *arrow.MapType:
+		bufs = append(bufs, buf(make([]byte, 4*(n+1))))
+		kids = append(kids, nulls(t.Elem(), 0))
+	case *arrow.ListType:
+		bufs = append(bufs, buf(make([]byte, 4*(n+1))))
+		kids = append(kids, nulls(t.Elem(), 0))
+	case *arrow.StringType, *arrow.BinaryType:
+		bufs = append(bufs, buf(make([]byte, 4*(n+1))), buf(nil))
+	case *arrow.BooleanType:
+		bufs = append(bufs, buf(make([]byte, (n+7)/8)))
+	case arrow.FixedWidthDataType:
+		bufs = append(bufs, buf(make([]byte, t.BitWidth()/8*n)))
+	}
+	return array.NewData(t, n, bufs, kids, n, 0)
+}
+
+// RecordBytes is how many bytes the buffers of a record hold.
+func RecordBytes(rec arrow.Record) int64 {
+	var sum int64
+	for _, c := range rec.Columns() {
+		sum += dataBytes(c.Data())
+	}
+	return sum
+}
+
+func dataBytes(d arrow.ArrayData) int64 {
+	var sum int64
+	for _, b := range d.Buffers() {
+		if b != nil {
+			sum += int64(b.Len())
+		}
+	}
+	for _, k := range d.Children() {
+		sum += dataBytes(k)
+	}
+	return sum
+}

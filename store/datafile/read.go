@@ -1,0 +1,461 @@
+package datafile
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sort"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"trajlake/schema"
+	"trajlake/schema/fault"
+)
+
+// Range is the rows [From, To) of a file.
+type Range struct{ From, To int64 }
+
+// ReadOptions say what Read reads; the zero value is everything.
+type ReadOptions struct {
+	// Columns are names of top-level columns; nil means all of the table. The
+	// records have them in this order.
+	Columns []string
+	// Rows are ascending ranges that do not overlap; nil means all rows.
+	Rows []Range
+	// Bytes is the size of a record to aim at, estimated from the file's
+	// metadata. Default 2 MB. A single row is never split.
+	Bytes int64
+}
+
+const (
+	defaultRecord = 2 << 20
+	maxRecord     = 64 << 20 // a record of more than one row is cut above this
+	window        = 512 << 10
+	smallChunk    = 128 << 10
+	maxBlock      = 4 << 20
+	maxEntries    = 1 << 24 // of one page
+	maxWhole      = 1 << 30 // of a chunk that must be decoded whole
+)
+
+// Read streams the rows as records, in file order. Memory is bounded by the
+// record size, except that a column chunk of a file without page indexes is
+// decoded whole. Records hold Go-managed memory: releasing them is optional.
+// After an error the sequence ends.
+func (f *File) Read(ctx context.Context, o ReadOptions) iter.Seq2[arrow.Record, error] {
+	return func(yield func(arrow.Record, error) bool) {
+		s, err := f.newScan(&o)
+		if err != nil {
+			yield(nil, f.fault("read", err))
+			return
+		}
+		defer s.dec.release()
+		for {
+			rec, err := s.next(ctx)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if rec == nil {
+				return
+			}
+			for part := range cut(rec) {
+				if !yield(part, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// cut slices a record that turned out too large.
+func cut(rec arrow.Record) iter.Seq[arrow.Record] {
+	return func(yield func(arrow.Record) bool) {
+		n := rec.NumRows()
+		parts := min((RecordBytes(rec)+maxRecord-1)/maxRecord, n)
+		if parts <= 1 {
+			yield(rec)
+			return
+		}
+		for i := range parts {
+			if !yield(rec.NewSlice(n*i/parts, n*(i+1)/parts)) {
+				return
+			}
+		}
+	}
+}
+
+// scan is one Read on its way.
+type scan struct {
+	f       *File
+	cols    []*schema.Column
+	fields  []*field
+	leaves  []*leaf
+	ranges  []Range
+	target  int64
+	dec     *decoder
+	group   int // index of the row group of cursors; -1 before the first
+	cursors []*cursor
+}
+
+func (f *File) newScan(o *ReadOptions) (*scan, error) {
+	cols, fields, err := f.projection(o.Columns)
+	if err != nil {
+		return nil, err
+	}
+	s := &scan{f: f, cols: cols, fields: fields, target: o.Bytes, group: -1, dec: decoders.Get().(*decoder)}
+	if s.target <= 0 {
+		s.target = defaultRecord
+	}
+	s.target = min(s.target, maxRecord)
+	for _, x := range fields {
+		s.leaves = x.leaves(s.leaves)
+	}
+	if s.ranges = slices.Clone(o.Rows); o.Rows == nil && f.NumRows() > 0 {
+		s.ranges = []Range{{0, f.NumRows()}}
+	}
+	var end int64
+	for _, r := range s.ranges {
+		if r.From < end || r.To < r.From || r.To > f.NumRows() {
+			return nil, fault.New(fault.Usage, "", "rows [%d, %d) do not ascend or lie outside of the file's %d", r.From, r.To, f.NumRows())
+		}
+		end = r.To
+	}
+	return s, nil
+}
+
+// next gives the next record; nil at the end.
+func (s *scan) next(ctx context.Context) (rec arrow.Record, err error) {
+	defer s.f.recover("read", &err)
+	if err := ctx.Err(); err != nil {
+		return nil, s.f.fault("read", err)
+	}
+	for len(s.ranges) > 0 && s.ranges[0].From == s.ranges[0].To {
+		s.ranges = s.ranges[1:]
+	}
+	if len(s.ranges) == 0 {
+		return nil, nil
+	}
+	if err := s.enter(ctx); err != nil {
+		return nil, s.f.fault("read", err)
+	}
+	batch, rows := s.batch()
+	a := assembler{streams: make([]*stream, len(s.f.leaves))}
+	for i, c := range s.cursors {
+		st := &stream{leaf: s.leaves[i]}
+		for _, r := range batch {
+			if err := c.take(ctx, st, r.From, r.To); err != nil {
+				return nil, s.f.fault("read", err)
+			}
+		}
+		a.streams[st.leaf.index] = st
+	}
+	rec, err = a.record(s.cols, s.fields, rows)
+	return rec, s.f.fault("read", err)
+}
+
+// groupAt is the index of the row group that holds a row.
+func (f *File) groupAt(row int64) int {
+	return sort.Search(len(f.groups), func(i int) bool { return f.groups[i].first+f.groups[i].rows > row })
+}
+
+// enter makes cursors for the row group of the next row.
+func (s *scan) enter(ctx context.Context) error {
+	i := s.f.groupAt(s.ranges[0].From)
+	if i == s.group {
+		return nil
+	}
+	s.group = i
+	g := &s.f.groups[i]
+	s.cursors = s.cursors[:0]
+	for _, l := range s.leaves {
+		locs, err := s.f.pages(g, l)
+		if err != nil {
+			return err
+		}
+		c := &g.chunks[l.index]
+		s.cursors = append(s.cursors, &cursor{f: s.f, g: g, leaf: l, chunk: c.chunkMeta, locs: locs, dec: s.dec, cur: -1})
+	}
+	if s.ranges[0].From == g.first && s.ranges[0].To >= g.first+g.rows {
+		return s.prefetch(ctx)
+	}
+	return nil
+}
+
+// prefetch reads small neighbouring chunks of the row group together.
+func (s *scan) prefetch(ctx context.Context) error {
+	var small []*cursor
+	for _, c := range s.cursors {
+		if c.chunk.size > 0 && c.chunk.size <= smallChunk {
+			small = append(small, c)
+		}
+	}
+	sort.Slice(small, func(i, j int) bool { return small[i].chunk.start() < small[j].chunk.start() })
+	for i := 0; i < len(small); {
+		from, to := small[i].chunk.start(), small[i].chunk.start()+small[i].chunk.size
+		j := i + 1
+		for ; j < len(small); j++ {
+			m := small[j].chunk
+			if m.start() > to+smallChunk || m.start()+m.size-from > maxBlock {
+				break
+			}
+			to = max(to, m.start()+m.size)
+		}
+		if j > i+1 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b := make([]byte, to-from)
+			if err := s.f.readAt(b, from); err != nil {
+				return err
+			}
+			for _, c := range small[i:j] {
+				c.buf, c.bufOff = b, from
+			}
+		}
+		i = j
+	}
+	return nil
+}
+
+// batch takes the next rows off s.ranges, all of the current row group, that
+// come near the target size. The ranges it gives count from the group's start.
+func (s *scan) batch() (out []Range, rows int) {
+	g := &s.f.groups[s.group]
+	left := float64(s.target)
+	for len(s.ranges) > 0 {
+		r := &s.ranges[0]
+		if r.From == r.To {
+			s.ranges = s.ranges[1:]
+			continue
+		}
+		from, to := r.From-g.first, min(r.To-g.first, g.rows)
+		if from >= g.rows {
+			break
+		}
+		base := s.estimate(from)
+		fits := sort.Search(int(to-from), func(n int) bool { return s.estimate(from+int64(n)+1)-base > left })
+		if fits == 0 && rows > 0 {
+			break
+		}
+		fits = max(fits, 1)
+		end := from + int64(fits)
+		left -= s.estimate(end) - base
+		out = append(out, Range{from, end})
+		rows += fits
+		r.From += int64(fits)
+		if end < to || left <= 0 {
+			break
+		}
+	}
+	return out, rows
+}
+
+// estimate is about how many bytes the projected columns of the group's first n
+// rows take when decoded.
+func (s *scan) estimate(n int64) float64 {
+	var sum float64
+	for _, c := range s.cursors {
+		sum += c.estimate(n)
+	}
+	return sum + float64(n)*float64(len(s.cols))
+}
+
+// cursor reads one column chunk forward.
+type cursor struct {
+	f      *File
+	g      *group
+	leaf   *leaf
+	chunk  *chunkMeta
+	locs   []pageLoc // nil: no offset index
+	dec    *decoder
+	dict   *values
+	dicted bool
+	cur    int // index of page, -1 for none
+	page   page
+	buf    []byte
+	bufOff int64
+}
+
+func (c *cursor) estimate(n int64) float64 {
+	if c.g.rows == 0 {
+		return 0
+	}
+	if len(c.locs) < 2 || c.chunk.size == 0 {
+		return float64(c.chunk.raw) * float64(n) / float64(c.g.rows)
+	}
+	ratio := float64(c.chunk.raw) / float64(c.chunk.size)
+	i := sort.Search(len(c.locs), func(i int) bool { return c.locs[i].row >= n })
+	if i == 0 {
+		return 0
+	}
+	p := c.locs[i-1]
+	part := float64(n-p.row) / float64(c.rowsOf(i-1))
+	return ratio * (float64(p.off-c.locs[0].off) + part*float64(p.size))
+}
+
+// rowsOf is how many rows page i has.
+func (c *cursor) rowsOf(i int) int64 {
+	if i+1 < len(c.locs) {
+		return c.locs[i+1].row - c.locs[i].row
+	}
+	return c.g.rows - c.locs[i].row
+}
+
+// bytes gives n bytes at off, reading up to a window ahead within the chunk.
+func (c *cursor) bytes(ctx context.Context, off, n int64) ([]byte, error) {
+	if off >= c.bufOff && off+n <= c.bufOff+int64(len(c.buf)) {
+		return c.buf[off-c.bufOff : off-c.bufOff+n], nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	end := c.chunk.start() + c.chunk.size
+	if off < c.chunk.start() || off+n > end {
+		return nil, corruptf("column %v: bytes %d+%d lie outside of its chunk", c.leaf.path, off, n)
+	}
+	n = min(max(n, window), end-off)
+	c.buf, c.bufOff = make([]byte, n), off
+	if err := c.f.readAt(c.buf, off); err != nil {
+		c.buf = nil
+		return nil, err
+	}
+	return c.buf, nil
+}
+
+// take appends the rows [from, to) of the row group to s. Calls ascend.
+func (c *cursor) take(ctx context.Context, s *stream, from, to int64) error {
+	if c.locs == nil {
+		if c.cur < 0 {
+			if err := c.whole(ctx); err != nil {
+				return err
+			}
+		}
+		return s.appendRows(&c.page, int(from), int(to))
+	}
+	i := sort.Search(len(c.locs), func(i int) bool { return c.locs[i].row > from }) - 1
+	for ; from < to; i++ {
+		p, rows := c.locs[i], c.rowsOf(i)
+		end := min(to, p.row+rows)
+		if from == p.row && end == p.row+rows && c.cur != i {
+			if err := c.decode(ctx, i, s); err != nil {
+				return err
+			}
+			from = end
+			continue
+		}
+		if c.cur != i {
+			c.page = page{stream: stream{leaf: c.leaf}, first: p.row}
+			if err := c.decode(ctx, i, &c.page.stream); err != nil {
+				return err
+			}
+			if err := c.page.seal(int(rows)); err != nil {
+				return err
+			}
+			c.cur = i
+		}
+		if err := s.appendRows(&c.page, int(from-p.row), int(end-p.row)); err != nil {
+			return err
+		}
+		from = end
+	}
+	return nil
+}
+
+// decode appends page i to s.
+func (c *cursor) decode(ctx context.Context, i int, s *stream) error {
+	if err := c.loadDict(ctx); err != nil {
+		return err
+	}
+	p := c.locs[i]
+	b, err := c.bytes(ctx, p.off, int64(p.size))
+	if err != nil {
+		return err
+	}
+	return c.dec.page(s, b[:p.size], c.chunk, c.dict, int(c.rowsOf(i)))
+}
+
+// page decodes the one data page that b holds, of the given number of rows.
+func (d *decoder) page(s *stream, b []byte, m *chunkMeta, dict *values, rows int) error {
+	h, body, _, err := header(b, m)
+	if err != nil {
+		return err
+	}
+	if h.typ != pageData && h.typ != pageDataV2 {
+		return corruptf("column %v: the offset index points at a page of type %d", s.leaf.path, h.typ)
+	}
+	before := s.n
+	if err := d.dataPage(s, &h, body, m.codec, dict); err != nil {
+		return err
+	}
+	got := s.n - before
+	if s.leaf.rep > 0 {
+		if got > 0 && s.rep[before] != 0 {
+			return corruptf("column %v: a page does not begin with a row", s.leaf.path)
+		}
+		got = countByte(s.rep[before:], 0)
+	}
+	if got != rows {
+		return corruptf("column %v: a page has %d rows instead of %d", s.leaf.path, got, rows)
+	}
+	return nil
+}
+
+// loadDict reads the dictionary, if the chunk begins with one.
+func (c *cursor) loadDict(ctx context.Context) error {
+	if c.dicted || len(c.locs) == 0 {
+		return nil
+	}
+	c.dicted = true
+	n := c.locs[0].off - c.chunk.start()
+	if n <= 0 {
+		return nil
+	}
+	b, err := c.bytes(ctx, c.chunk.start(), n)
+	if err != nil {
+		return err
+	}
+	c.dict, err = c.dec.dict(c.leaf, c.chunk, b[:n])
+	return err
+}
+
+func (d *decoder) dict(l *leaf, m *chunkMeta, b []byte) (*values, error) {
+	h, body, _, err := header(b, m)
+	if err != nil || h.typ != pageDict {
+		return nil, err
+	}
+	return d.dictPage(l, &h, body, m.codec)
+}
+
+// whole decodes the chunk as one page, for files without offset index: their
+// pages may begin within a row.
+func (c *cursor) whole(ctx context.Context) error {
+	if c.chunk.raw > maxWhole {
+		return fault.New(fault.Exhausted, "", "column %v has no page index and %d bytes in one row group", c.leaf.path, c.chunk.raw).WithHint("write the file again with a page index or smaller row groups")
+	}
+	b := make([]byte, c.chunk.size)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := c.f.readAt(b, c.chunk.start()); err != nil {
+		return err
+	}
+	c.page = page{stream: stream{leaf: c.leaf}}
+	for int64(c.page.n) < c.chunk.values {
+		h, body, rest, err := header(b, c.chunk)
+		if err != nil {
+			return err
+		}
+		b = rest
+		switch h.typ {
+		case pageDict:
+			c.dict, err = c.dec.dictPage(c.leaf, &h, body, c.chunk.codec)
+		case pageData, pageDataV2:
+			err = c.dec.dataPage(&c.page.stream, &h, body, c.chunk.codec, c.dict)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.cur = 0
+	return c.page.seal(int(c.g.rows))
+}
