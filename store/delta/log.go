@@ -132,6 +132,10 @@ func DefaultConfig() map[string]string {
 func Create(ctx context.Context, b blob.Bucket, table string, meta TableMeta, info CommitInfo, opt Options) (*Log, error) {
 	l := newLog(b, table, opt)
 	op := "create table " + table
+	// Not by putting version 0 and seeing: it may have been cleaned from the log.
+	if found, err := Open(ctx, b, table, opt); err == nil || !fault.Is(err, fault.NotFound) {
+		return found, err
+	}
 	body, txnID, err := l.versionZero(meta, info)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
