@@ -56,6 +56,8 @@ type Column struct {
 	Fields   []*Column // of a Struct, in order
 	Elem     *Column   // of a List; its name is "element"
 	Field    int       // index of the Go struct field it is declared by
+
+	plan *plan // of a Struct
 }
 
 // Table names one of the four Delta tables of a lake.
@@ -64,6 +66,7 @@ type Table struct {
 	Columns []*Column // without the partition column
 	Type    reflect.Type
 	parquet *parquet.Schema
+	plan    *plan
 }
 
 // Parquet is the schema of the files that trajlake writes for the table.
@@ -114,7 +117,8 @@ func (t Time) String() string { return t.Time().Format("2006-01-02T15:04:05.9999
 
 func tableOf[T any](name string) *Table {
 	typ := reflect.TypeFor[T]()
-	return &Table{Name: name, Columns: fieldsOf(typ), Type: typ, parquet: parquet.SchemaOf(new(T))}
+	columns := fieldsOf(typ)
+	return &Table{Name: name, Columns: columns, Type: typ, parquet: parquet.SchemaOf(new(T)), plan: planOf(name, columns)}
 }
 
 func fieldsOf(t reflect.Type) []*Column {
