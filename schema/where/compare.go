@@ -63,7 +63,7 @@ func (b *binder) match(n *node, left, right operand, ordered bool) (operand, ope
 	l, r := left.class(), right.class()
 	for _, c := range []class{l, r} {
 		if !c.comparable() {
-			return left, right, b.src.fail(n.pos, "it can be tested with IS NULL; lists have len and list_contains, maps keys, structs fields", "a %s cannot be compared", c)
+			return left, right, b.src.fail(n.pos, "it can be tested with IS NULL; lists have len and list_contains, maps keys, structs fields", "a %s has no = or order", c)
 		}
 	}
 	if l != r && l != classNull && r != classNull && !(l.numeric() && r.numeric()) {
@@ -74,7 +74,7 @@ func (b *binder) match(n *node, left, right operand, ordered bool) (operand, ope
 		case l == classBool || r == classBool:
 			hint = "write a boolean as true or false"
 		}
-		return left, right, b.src.fail(n.pos, hint, "a %s cannot be compared with a %s", l, r)
+		return left, right, b.src.fail(n.pos, hint, "%s and %s cannot be compared", l, r)
 	}
 	return left, right, nil
 }
@@ -134,8 +134,8 @@ func (b *binder) in(n *node) (operand, error) {
 			return operand{}, err
 		}
 		chain = append(chain, p)
-		if item.konst == nil {
-			allConst = false
+		if item.konst == nil || item.konst.f != item.konst.f {
+			allConst = false // NaN is no key of a set
 		} else {
 			items = append(items, *item.konst)
 		}

@@ -283,7 +283,8 @@ func (l lenScalar) values(b *batch) (vec, error) {
 	return out, nil
 }
 
-// containsPredicate is list_contains(list, x): unknown if either is null.
+// containsPredicate is list_contains(list, x): unknown if the list is null, or if
+// x is null and the list has elements. Null elements match nothing.
 type containsPredicate struct {
 	list *column
 	elem class
@@ -316,12 +317,12 @@ func (p containsPredicate) truths(b *batch) ([]Truth, error) {
 	eq := compareTables["="]
 	var hit [1]Truth
 	for i := range out {
-		if null != nil && null[i] || x.isNull(i) {
+		start, end := a.ValueOffsets(i)
+		if null != nil && null[i] || start < end && x.isNull(i) {
 			out[i] = Unknown
 			continue
 		}
 		one := x.slice(i)
-		start, end := a.ValueOffsets(i)
 		for k := int(start - first); k < int(end-first) && out[i] == False; k++ {
 			if values.null != nil && values.null[k] {
 				continue
