@@ -72,6 +72,19 @@ type (
 		MetaData *cpMetadata `parquet:"metaData,optional"`
 		Protocol *cpProtocol `parquet:"protocol,optional"`
 	}
+	cpSidecar struct {
+		Path string `parquet:"path"`
+	}
+	// cpRead is a row of any engine's checkpoint. Columns that a file does not
+	// have read as null, those that are not here are not looked at.
+	cpRead struct {
+		Txn      *cpTxn      `parquet:"txn,optional"`
+		Add      *cpAdd      `parquet:"add,optional"`
+		Remove   *cpRemove   `parquet:"remove,optional"`
+		MetaData *cpMetadata `parquet:"metaData,optional"`
+		Protocol *cpProtocol `parquet:"protocol,optional"`
+		Sidecar  *cpSidecar  `parquet:"sidecar,optional"`
+	}
 )
 
 // checkpointKey is the key in a checkpoint's footer that marks it as ours: a
@@ -304,13 +317,10 @@ func decodeCheckpoint(body []byte) (s *State, mark *checkpointMark, err error) {
 			return nil, nil, fmt.Errorf("%s: %w", checkpointKey, err)
 		}
 	}
-	if _, ok := f.Schema().Lookup("sidecar", "path"); ok {
-		return nil, nil, errors.New("it has sidecar files")
-	}
-	r := parquet.NewGenericReader[cpRow](f)
+	r := parquet.NewGenericReader[cpRead](f)
 	defer func() { err = errors.Join(err, r.Close()) }()
 	fold := checkpointFold{txns: make(map[string]Txn)}
-	rows := make([]cpRow, 256)
+	rows := make([]cpRead, 256)
 	for {
 		clear(rows) // a null group must not keep what the row before had
 		n, err := r.Read(rows)

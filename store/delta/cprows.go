@@ -115,8 +115,10 @@ type checkpointFold struct {
 	files    []*File
 }
 
-func (c *checkpointFold) row(r *cpRow) error {
+func (c *checkpointFold) row(r *cpRead) error {
 	switch {
+	case r.Sidecar != nil:
+		return errors.New("it keeps files in sidecars")
 	case r.Add != nil:
 		if r.Add.Path == "" {
 			return errors.New("an add without a path")
