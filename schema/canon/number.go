@@ -93,6 +93,12 @@ func exactInt(s string) (int64, bool) {
 	if neg {
 		s = s[1:]
 	}
+	if n, ok := shortInt(s); ok {
+		if neg {
+			n = -n
+		}
+		return n, true
+	}
 	mant, exp, frac := s, 0, ""
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
 		e, err := strconv.Atoi(s[i+1:])
@@ -130,6 +136,20 @@ func exactInt(s string) (int64, bool) {
 		return -int64(u), u <= 1<<63
 	}
 	return int64(u), u < 1<<63
+}
+
+// shortInt reads up to 18 digits, which is what almost every integer is.
+func shortInt(s string) (n int64, ok bool) {
+	if len(s) > 18 {
+		return 0, false
+	}
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
 }
 
 func isZero(mant string) bool { return strings.Trim(mant, "0.") == "" }
