@@ -426,36 +426,45 @@ func (d *decoder) dict(l *leaf, m *chunkMeta, b []byte) (*values, error) {
 	return d.dictPage(l, &h, body, m.codec)
 }
 
-// whole decodes the chunk as one page, for files without offset index: their
-// pages may begin within a row.
+// whole reads and decodes the chunk as one page.
 func (c *cursor) whole(ctx context.Context) error {
-	if c.chunk.raw > maxWhole {
-		return fault.New(fault.Exhausted, "", "column %v has no page index and %d bytes in one row group", c.leaf.path, c.chunk.raw).WithHint("write the file again with a page index or smaller row groups")
-	}
-	b := make([]byte, c.chunk.size)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	b := make([]byte, c.chunk.size)
 	if err := c.f.readAt(b, c.chunk.start()); err != nil {
 		return err
 	}
-	c.page = page{stream: stream{leaf: c.leaf}}
-	for int64(c.page.n) < c.chunk.values {
-		h, body, rest, err := header(b, c.chunk)
+	p, err := c.dec.whole(c.leaf, c.chunk, b, int(c.g.rows))
+	if err == nil {
+		c.page, c.cur = *p, 0
+	}
+	return err
+}
+
+// whole decodes a chunk as one page, for files without offset index: their pages
+// may begin within a row.
+func (d *decoder) whole(l *leaf, m *chunkMeta, b []byte, rows int) (*page, error) {
+	if m.raw > maxWhole {
+		return nil, fault.New(fault.Exhausted, "", "column %v has no page index and %d bytes in one row group", l.path, m.raw).WithHint("write the file again with a page index or smaller row groups")
+	}
+	var dict *values
+	p := &page{stream: stream{leaf: l}}
+	for int64(p.n) < m.values {
+		h, body, rest, err := header(b, m)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		b = rest
 		switch h.typ {
 		case pageDict:
-			c.dict, err = c.dec.dictPage(c.leaf, &h, body, c.chunk.codec)
+			dict, err = d.dictPage(l, &h, body, m.codec)
 		case pageData, pageDataV2:
-			err = c.dec.dataPage(&c.page.stream, &h, body, c.chunk.codec, c.dict)
+			err = d.dataPage(&p.stream, &h, body, m.codec, dict)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	c.cur = 0
-	return c.page.seal(int(c.g.rows))
+	return p, p.seal(rows)
 }
