@@ -102,7 +102,7 @@ func TestEngines(t *testing.T) {
 		}
 		var rs struct {
 			Version, Sum, Txn int
-			IDs, Days               []string
+			IDs, Days         []string
 		}
 		if err := json.Unmarshal(got["deltalake"], &rs); err != nil {
 			t.Fatal(err)
