@@ -231,7 +231,7 @@ func (w *jsonWriter) comma(i int) {
 
 func (w *jsonWriter) texts(m map[string]string) {
 	w.dst = append(w.dst, '{')
-	for i, k := range slices.Sorted(maps.Keys(m)) {
+	for i, k := range sortedKeys(m) {
 		w.comma(i)
 		w.dst = canon.AppendString(w.dst, k)
 		w.dst = append(w.dst, ':')
@@ -250,3 +250,5 @@ func (w *jsonWriter) extra(text string) {
 	}
 	w.dst = canon.Append(w.dst, v)
 }
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
