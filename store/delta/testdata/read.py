@@ -6,6 +6,7 @@ The last three change the table after, or instead of, reading it.
 """
 import datetime
 import json
+import pathlib
 import sys
 
 import deltalake
@@ -50,12 +51,16 @@ out["polars_v1"] = sorted(early["id"].to_list())
 
 try:
     import duckdb
-    import duckdb_extension_delta  # noqa: F401  (the extension as a wheel)
+    import duckdb_extension_delta
 
-    duck = duckdb.connect()
-    duck.install_extension("delta")
-    duck.load_extension("delta")
-    out["duckdb"] = {"sum": duck.sql(f"select sum(n) from delta_scan('{path}')").fetchone()[0]}
+    # The wheel brings the extension as a file, for its own version of DuckDB.
+    root = pathlib.Path(duckdb_extension_delta.__file__).parent
+    file = next(root.glob(f"extensions/v{duckdb.__version__}/*.duckdb_extension"), None)
+    out["duckdb"] = None
+    if file:
+        duck = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+        duck.sql(f"load '{file}'")
+        out["duckdb"] = {"sum": int(duck.sql(f"select sum(n) from delta_scan('{path}')").fetchone()[0])}
 except ImportError:
     out["duckdb"] = None
 
