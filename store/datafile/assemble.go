@@ -224,7 +224,7 @@ func (a *assembler) scalars(f *field, in scope, n int) (arrow.ArrayData, error) 
 		if err != nil {
 			return nil, err
 		}
-		bufs[1] = buf(bytesOfInt8(spread(small, bits, n)))
+		bufs[1] = buf(spread(small, bits, n))
 	case schema.Int:
 		bufs[1] = buf(raw(spread(v.i32, bits, n)))
 	case schema.Long, schema.Timestamp:
@@ -278,23 +278,16 @@ func packBits(v []uint8) []byte {
 	return out
 }
 
-func narrow(f *field, v []int32) ([]int8, error) {
-	out := make([]int8, len(v))
+// narrow turns 32-bit integers into bytes.
+func narrow(f *field, v []int32) ([]byte, error) {
+	out := make([]byte, len(v))
 	for i, x := range v {
 		if int32(int8(x)) != x {
 			return nil, corruptf("column %v: %d does not fit a byte", f.leaf.path, x)
 		}
-		out[i] = int8(x)
-	}
-	return out, nil
-}
-
-func bytesOfInt8(v []int8) []byte {
-	out := make([]byte, len(v))
-	for i, x := range v {
 		out[i] = byte(x)
 	}
-	return out
+	return out, nil
 }
 
 // longs widens 32-bit integers and scales timestamps to microseconds.

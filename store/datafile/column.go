@@ -28,6 +28,8 @@ type column struct {
 
 	// The row group so far.
 	dict    map[string]uint32
+	small   *[256]uint32 // of a column of bytes: index + 1 by value
+	words   int          // in the dictionary
 	dictRaw []byte
 	usesIx  bool // some page is dictionary-encoded
 	plainly bool // some page is not, or there is no dictionary
@@ -104,7 +106,8 @@ func (c *column) appendString(s string) {
 			return
 		}
 		if len(c.dictRaw)+len(s)+4 <= maxDict {
-			i := uint32(len(c.dict))
+			i := uint32(c.words)
+			c.words++
 			if c.dict == nil {
 				c.dict = map[string]uint32{}
 			}
@@ -141,11 +144,14 @@ func (c *column) putInt32(rep uint8, v int32) {
 	if c.top {
 		c.page.addInt(int64(v))
 	}
-	if c.enc == encDelta {
+	switch c.enc {
+	case encDelta:
 		c.i32 = append(c.i32, v)
-		return
+	case encRLEDict:
+		c.ix = append(c.ix, c.smallIndex(int8(v)))
+	default:
+		c.plain = binary.LittleEndian.AppendUint32(c.plain, uint32(v))
 	}
-	c.plain = binary.LittleEndian.AppendUint32(c.plain, uint32(v))
 }
 
 func (c *column) putInt64(rep uint8, v int64) {
@@ -194,14 +200,29 @@ func (c *column) putInts(rep, elemRep uint8, v []int32) {
 	c.plain = append(c.plain, raw(v)...)
 }
 
-// putBytes adds a list of 8-bit integers, stored as INT32.
+// putBytes adds a list of 8-bit integers by dictionary: masks are long runs of
+// few values, which indexes store in next to nothing.
 func (c *column) putBytes(rep, elemRep uint8, v []int8) {
 	c.run(len(v), rep, elemRep)
-	at := len(c.plain)
-	c.plain = grow(c.plain, 4*len(v))
+	at := len(c.ix)
+	c.ix = grow(c.ix, len(v))
 	for i, x := range v {
-		binary.LittleEndian.PutUint32(c.plain[at+4*i:], uint32(int32(x)))
+		c.ix[at+i] = c.smallIndex(x)
 	}
+}
+
+func (c *column) smallIndex(x int8) uint32 {
+	if c.small == nil {
+		c.small = new([256]uint32)
+	}
+	i := c.small[uint8(x)]
+	if i == 0 {
+		c.dictRaw = binary.LittleEndian.AppendUint32(c.dictRaw, uint32(int32(x)))
+		c.words++
+		i = uint32(c.words)
+		c.small[uint8(x)] = i
+	}
+	return i - 1
 }
 
 func putNumbers[T int64 | float32 | float64](c *column, rep, elemRep uint8, v []T) {
@@ -254,10 +275,10 @@ func (c *column) body(k *core) ([]byte, int32) {
 		enc = encDelta
 		k.delta, _ = k.packed.EncodeInt32(k.delta[:0], c.i32) // it has no error to give
 		b = append(b, k.delta...)
-	case c.enc == encRLEDict && len(c.dict) > 0:
+	case c.enc == encRLEDict && c.words > 0:
 		enc = encRLEDict
 		c.usesIx = true
-		width := bits.Len(uint(len(c.dict) - 1))
+		width := bits.Len(uint(c.words - 1))
 		b = putIndexes(append(b, byte(width)), c.ix, width)
 	case c.leaf.typ == physBoolean:
 		at := len(b)
@@ -311,7 +332,7 @@ func (c *column) flushChunk(k *core, m *chunkMeta) {
 			k.packedPage = k.zstd.EncodeAll(c.dictRaw, k.packedPage[:0])
 			body = k.packedPage
 		}
-		k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageDict, raw: int32(len(c.dictRaw)), size: int32(len(body)), crc: crc32.ChecksumIEEE(body), values: int32(len(c.dict)), encoding: encPlain})
+		k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageDict, raw: int32(len(c.dictRaw)), size: int32(len(body)), crc: crc32.ChecksumIEEE(body), values: int32(c.words), encoding: encPlain})
 		k.out = append(append(k.out, k.head...), body...)
 		c.raw += int64(len(k.head) + len(c.dictRaw))
 		m.encodings = append(m.encodings, encRLEDict)
@@ -339,6 +360,7 @@ func (c *column) flushChunk(k *core, m *chunkMeta) {
 func (c *column) startChunk(enc int32) {
 	c.enc = enc
 	clear(c.dict)
+	c.small, c.words = nil, 0
 	c.dictRaw, c.usesIx, c.plainly = c.dictRaw[:0], false, false
 	c.pages, c.locs, c.index = c.pages[:0], c.locs[:0], c.index[:0]
 	c.values, c.raw, c.group = 0, 0, bounds{}

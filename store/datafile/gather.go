@@ -219,7 +219,14 @@ func (g *gatherer) stream(ctx context.Context, l *leaf, spots []place) (*stream,
 		if locs == nil {
 			p, err = g.whole(grp, l)
 		} else {
-			p, err = g.page(grp, l, locs, locate(locs, at.row))
+			i := locate(locs, at.row)
+			if lone := rowsIn(grp, locs, i) == 1 && l.rep > 0; lone { // decode in place
+				if err := g.lone(s, grp, l, locs, i); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			p, err = g.page(grp, l, locs, i)
 		}
 		if err != nil {
 			return nil, err
@@ -240,24 +247,11 @@ func (g *gatherer) page(grp *group, l *leaf, locs []pageLoc, i int) (*page, erro
 		return w.page, nil
 	}
 	c := grp.chunks[l.index].chunkMeta
-	var dict *values
-	if d := g.want[c.start()]; locs[0].off > c.start() && d != nil {
-		if d.page == nil {
-			v, err := g.dec.dict(l, c, d.buf)
-			if err != nil {
-				return nil, err
-			}
-			if v == nil {
-				v = &values{}
-			}
-			d.page = &page{stream: stream{vals: *v}}
-		}
-		dict = &d.page.vals
+	dict, err := g.dict(c, l, locs)
+	if err != nil {
+		return nil, err
 	}
-	rows := grp.rows - loc.row
-	if i+1 < len(locs) {
-		rows = locs[i+1].row - loc.row
-	}
+	rows := rowsIn(grp, locs, i)
 	p := &page{stream: stream{leaf: l}, first: loc.row}
 	if err := g.dec.page(&p.stream, w.buf, c, dict, int(rows)); err != nil {
 		return nil, err
@@ -270,6 +264,46 @@ func (g *gatherer) page(grp *group, l *leaf, locs []pageLoc, i int) (*page, erro
 		g.f.cache.put(g.f, loc.off, p)
 	}
 	return p, nil
+}
+
+// lone decodes a page of one row to s.
+func (g *gatherer) lone(s *stream, grp *group, l *leaf, locs []pageLoc, i int) error {
+	c := grp.chunks[l.index].chunkMeta
+	dict, err := g.dict(c, l, locs)
+	if err != nil {
+		return err
+	}
+	return g.dec.page(s, g.want[locs[i].off].buf, c, dict, 1)
+}
+
+// rowsIn is how many rows page i has.
+func rowsIn(grp *group, locs []pageLoc, i int) int64 {
+	if i+1 < len(locs) {
+		return locs[i+1].row - locs[i].row
+	}
+	return grp.rows - locs[i].row
+}
+
+// dict decodes a chunk's dictionary once; nil if it has none.
+func (g *gatherer) dict(c *chunkMeta, l *leaf, locs []pageLoc) (*values, error) {
+	if locs[0].off <= c.start() {
+		return nil, nil
+	}
+	d := g.want[c.start()]
+	if d == nil {
+		return nil, nil
+	}
+	if d.page == nil {
+		v, err := g.dec.dict(l, c, d.buf)
+		if err != nil {
+			return nil, err
+		}
+		if v == nil {
+			v = &values{}
+		}
+		d.page = &page{stream: stream{vals: *v}}
+	}
+	return &d.page.vals, nil
 }
 
 // whole decodes a chunk without page index.

@@ -78,6 +78,8 @@ func newLayout(t *schema.Table) (*layout, error) {
 			return nil, fmt.Errorf("no leaf column %v", leaf.path)
 		}
 		switch enc := c.Node.Encoding(); {
+		case leaf.typ == physInt32 && leaf.bits == 8 && leaf.rep > 0:
+			l.enc[i] = encRLEDict // masks
 		case enc == nil:
 		case enc.Encoding() == encDelta && leaf.typ == physInt32:
 			l.enc[i] = encDelta

@@ -142,6 +142,7 @@ func (s *scan) next(ctx context.Context) (rec arrow.Record, err error) {
 	a := assembler{streams: make([]*stream, len(s.f.leaves))}
 	for i, c := range s.cursors {
 		st := &stream{leaf: s.leaves[i]}
+		c.presize(st, batch, rows)
 		for _, r := range batch {
 			if err := c.take(ctx, st, r.From, r.To); err != nil {
 				return nil, s.f.fault("read", err)
@@ -291,6 +292,21 @@ func (c *cursor) estimate(n int64) float64 {
 	p := c.locs[i-1]
 	part := float64(n-p.row) / float64(c.rowsOf(i-1))
 	return ratio * (float64(p.off-c.locs[0].off) + part*float64(p.size))
+}
+
+// presize makes room for about what the ranges hold: growing costs more than
+// decoding.
+func (c *cursor) presize(s *stream, batch []Range, rows int) {
+	part := 1.0
+	if int64(rows) < c.g.rows && c.chunk.raw > 0 {
+		bytes := 0.0
+		for _, r := range batch {
+			bytes += c.estimate(r.To) - c.estimate(r.From)
+		}
+		part = min(1, 1.1*bytes/float64(c.chunk.raw))
+	}
+	n := int(part * float64(min(c.chunk.values, maxEntries)))
+	s.reserve(n, min(int(part*float64(c.chunk.raw)), maxRecord))
 }
 
 // rowsOf is how many rows page i has.

@@ -18,6 +18,31 @@ type stream struct {
 	vals values
 }
 
+// reserve makes room for n entries that decode to about the given bytes.
+func (s *stream) reserve(n, bytes int) {
+	if s.leaf.def > 0 {
+		s.def = make([]uint8, 0, n)
+	}
+	if s.leaf.rep > 0 {
+		s.rep = make([]uint8, 0, n)
+	}
+	v := &s.vals
+	most := min(n, bytes) // a column of nulls takes no bytes
+	switch s.leaf.typ {
+	case physInt32:
+		v.i32 = make([]int32, 0, most)
+	case physInt64:
+		v.i64 = make([]int64, 0, most)
+	case physFloat:
+		v.f32 = make([]float32, 0, most)
+	case physDouble:
+		v.f64 = make([]float64, 0, most)
+	case physBytes:
+		v.offs = append(make([]int32, 0, most+1), 0)
+		v.data = make([]byte, 0, max(bytes-4*most, 0))
+	}
+}
+
 // values holds one of its slices, by the leaf's physical type.
 type values struct {
 	n    int
