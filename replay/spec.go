@@ -9,7 +9,6 @@ package replay
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +72,7 @@ type Spec struct {
 	Caps      Caps
 	Limiter   Limiter
 	Group     Group
-	Batch     Batch
+	Batch     BatchSize
 	Columns   []string // top-level columns of trajectories that batches carry
 	Tensors   []string // names of late or fat tensors that batches carry
 	Seed      uint64
@@ -145,8 +144,8 @@ type Group struct {
 	Stats     string        // rollouts that group statistics are taken over: All, Eligible, CompleteOnly
 }
 
-// Batch is the size of a batch: units, or tokens.
-type Batch struct {
+// BatchSize is the size of a batch: units, or tokens.
+type BatchSize struct {
 	Rows   int64
 	Tokens int64
 }
@@ -180,7 +179,7 @@ func (s Spec) Fill(snapshot string) Spec {
 		s.Weight = []Weight{{Name: WeightUniform}}
 	}
 	s.Group = s.Group.fill()
-	if s.Batch == (Batch{}) {
+	if s.Batch == (BatchSize{}) {
 		s.Batch.Rows = defaultRows
 	}
 	if s.Columns == nil {
@@ -239,13 +238,4 @@ func (s Strata) Schedule() (*law.Schedule, error) {
 		shares[i] = share.Parts
 	}
 	return law.NewSchedule(shares)
-}
-
-// Find is the index of the share for a row with these values of the columns of
-// By; −1 if none has them. Without By it is 0.
-func (s Strata) Find(values ...string) int {
-	if len(s.By) == 0 {
-		return 0
-	}
-	return slices.IndexFunc(s.Shares, func(share Share) bool { return slices.Equal(share.Of, values) })
 }

@@ -68,7 +68,7 @@ func TestParseSpecEverything(t *testing.T) {
 		Caps:     Caps{64, 8, 4, 1},
 		Limiter:  Limiter{1000, 4},
 		Group:    Group{Size: 8, Min: 8, Timeout: 10 * time.Minute, OnTimeout: "drop", Members: All, Stats: All},
-		Batch:    Batch{Rows: 256},
+		Batch:    BatchSize{Rows: 256},
 		Columns:  []string{"token_ids", "loss_mask", "logprobs", "reward"},
 		Tensors:  []string{"routed_experts"},
 		Seed:     5,
@@ -275,9 +275,9 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestStrataFind(t *testing.T) {
+func TestStrataSchedule(t *testing.T) {
 	s := parse(t, "strata: {by: [task_set, mode], shares: {a/b/thinking: 0.3, c/unknown: 0.7}}").Strata
-	if s.Find("a/b", "thinking") != 0 || s.Find("c", "unknown") != 1 || s.Find("c", "thinking") != -1 || (Strata{}).Find() != 0 {
+	if got := s.Shares[0].Of; !slices.Equal(got, []string{"a/b", "thinking"}) || s.Shares[1].Name() != "c/unknown" {
 		t.Errorf("%+v", s)
 	}
 	schedule, err := s.Schedule()

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"trajlake/replay/law"
-	"trajlake/schema"
 	"trajlake/schema/where"
 )
 
@@ -43,6 +42,9 @@ func (s Spec) Validate() error {
 		if _, err := where.Parse(s.Where); err != nil {
 			c.faults.add("where", "", "%v", err)
 		}
+	}
+	if s.Scorer != "" {
+		c.later("scorer", "no scorer")
 	}
 	c.strata(s)
 	c.weight(s.Weight)
@@ -229,7 +231,7 @@ func (c *checker) group(s Spec) {
 
 func (c *checker) columns(columns []string) {
 	var names []string
-	for _, column := range schema.Trajectories.Columns {
+	for _, column := range where.FoldedColumns() {
 		names = append(names, column.Name)
 	}
 	seen := map[string]bool{}
