@@ -76,7 +76,26 @@ func (b *binder) match(n *node, left, right operand, ordered bool) (operand, ope
 		}
 		return left, right, b.src.fail(n.pos, hint, "%s and %s cannot be compared", l, r)
 	}
-	return left, right, nil
+	return inClass(left, r), inClass(right, l), nil
+}
+
+// inClass is a constant number in the class of what it is compared with, if that
+// has exactly its value: comparing within a class is faster.
+func inClass(o operand, c class) operand {
+	if o.konst == nil {
+		return o
+	}
+	switch v := *o.konst; {
+	case v.cls == classInt && c == classFloat:
+		if f := float64(v.i); compareIntFloat(v.i, f) == 0 {
+			return constant(o.node, value{cls: classFloat, f: f})
+		}
+	case v.cls == classFloat && c == classInt:
+		if i, ok := exactInt(v.f); ok {
+			return constant(o.node, value{cls: classInt, i: i})
+		}
+	}
+	return o
 }
 
 func (b *binder) instant(o, other operand) (operand, error) {

@@ -1,8 +1,8 @@
 package where
 
 import (
-	"math"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 )
@@ -62,9 +62,7 @@ func (b *Bound) Filter(rec arrow.Record) (*Mask, error) {
 	}
 	m := &Mask{truths: truths}
 	for _, t := range truths {
-		if t == True {
-			m.count++
-		}
+		m.count += int(bit(t == True))
 	}
 	return m, nil
 }
@@ -205,9 +203,7 @@ func (p isNull) truths(b *batch) ([]Truth, error) {
 		return out, err
 	}
 	for i := range out {
-		if v.isNull(i) {
-			out[i] = True
-		}
+		out[i] = Truth(bit(v.isNull(i)))
 	}
 	return out, nil
 }
@@ -243,15 +239,15 @@ func (p *comparePredicate) truths(b *batch) ([]Truth, error) {
 	}
 	out := make([]Truth, b.n)
 	compareVecs(out, p.table, &x, p.a.class(), &y, p.b.class())
-	if x.null == nil && y.null == nil {
+	if !p.distinct {
+		x.markUnknown(out)
+		y.markUnknown(out)
 		return out, nil
 	}
 	for i := range out {
 		nx, ny := x.isNull(i), y.isNull(i)
 		switch {
 		case !nx && !ny:
-		case !p.distinct:
-			out[i] = Unknown
 		case nx && ny:
 			out[i] = False
 		default:
@@ -259,6 +255,21 @@ func (p *comparePredicate) truths(b *batch) ([]Truth, error) {
 		}
 	}
 	return out, nil
+}
+
+// markUnknown makes the rows where v is null unknown.
+func (v *vec) markUnknown(out []Truth) {
+	switch {
+	case v.null == nil:
+	case !v.same:
+		for i, null := range v.null {
+			if null {
+				out[i] = Unknown
+			}
+		}
+	case v.null[0]:
+		fillTruth(out, Unknown)
+	}
 }
 
 // compareVecs fills out for the rows where both are values.
@@ -276,7 +287,9 @@ func compareVecs(out []Truth, t order, x *vec, xc class, y *vec, yc class) {
 			}
 			return
 		}
-		compareLoop(out, t, x.strs, sx, y.strs, sy)
+		for i := range out {
+			out[i] = t[1+strings.Compare(x.strs[i*sx], y.strs[i*sy])]
+		}
 	case xc == classFloat && yc == classFloat:
 		compareLoop(out, t, x.floats, sx, y.floats, sy)
 	case xc == classFloat:
@@ -292,24 +305,23 @@ func compareVecs(out []Truth, t order, x *vec, xc class, y *vec, yc class) {
 	}
 }
 
-func compareLoop[T int64 | float64 | string](out []Truth, t order, a []T, sa int, b []T, sb int) {
+// compareLoop has no branches: what rows hold cannot be predicted.
+func compareLoop[T int64 | float64](out []Truth, t order, a []T, sa int, b []T, sb int) {
+	table := [4]Truth{t[0], t[1], t[2]}
 	for i := range out {
 		x, y := a[i*sa], b[i*sb]
-		switch {
-		case x < y:
-			out[i] = t[0]
-		case x > y:
-			out[i] = t[2]
-		case x == y:
-			out[i] = t[1]
-		case x != x && y != y: // NaN is equal to itself and above all else
-			out[i] = t[1]
-		case x != x:
-			out[i] = t[2]
-		default:
-			out[i] = t[0]
-		}
+		nanX, nanY := bit(x != x), bit(y != y) // NaN is equal to itself and above all else
+		less := bit(x < y) | nanY&^nanX
+		greater := bit(x > y) | nanX&^nanY
+		out[i] = table[(1+greater-less)&3]
 	}
+}
+
+func bit(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // compareBools compares two conditions; false is less than true.
@@ -374,8 +386,8 @@ func newInPredicate(x scalar, items []value) *inPredicate {
 				p.floats[f] = true
 			}
 		case v.cls == classFloat:
-			if v.f >= -(1<<63) && v.f < 1<<63 && v.f == math.Trunc(v.f) {
-				p.ints[int64(v.f)] = true
+			if i, ok := exactInt(v.f); ok {
+				p.ints[i] = true
 			}
 		default:
 			p.ints[v.i] = true

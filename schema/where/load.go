@@ -87,10 +87,16 @@ func addNulls(null []bool, arr arrow.Array) []bool {
 	if null == nil {
 		null = make([]bool, arr.Len())
 	}
-	for i := range null {
-		if arr.IsNull(i) {
-			null[i] = true
+	bits, offset := arr.NullBitmapBytes(), arr.Data().Offset()
+	if len(bits) == 0 { // an array of type null, or one that has nulls some other way
+		for i := range null {
+			null[i] = null[i] || arr.IsNull(i)
 		}
+		return null
+	}
+	for i := range null {
+		k := uint(offset + i)
+		null[i] = null[i] || bits[k/8]>>(k%8)&1 == 0
 	}
 	return null
 }
@@ -190,13 +196,13 @@ func readStrings(arr arrow.Array) ([]string, bool) {
 		}
 		return out, true
 	case *array.Dictionary:
-		dict, ok := a.Dictionary().(array.StringLike)
-		if !ok {
+		dict, ok := readStrings(a.Dictionary())
+		if _, nested := a.Dictionary().(*array.Dictionary); !ok || nested {
 			return nil, false
 		}
 		for i := range out {
 			if !a.IsNull(i) {
-				out[i] = dict.Value(a.GetValueIndex(i))
+				out[i] = dict[a.GetValueIndex(i)]
 			}
 		}
 		return out, true
@@ -302,7 +308,7 @@ func (p containsPredicate) truths(b *batch) ([]Truth, error) {
 	}
 	out := make([]Truth, b.n)
 	if a == nil || b.n == 0 {
-		return slicesFill(out, Unknown), nil
+		return fillTruth(out, Unknown), nil
 	}
 	first, _ := a.ValueOffsets(0)
 	_, last := a.ValueOffsets(b.n - 1)
@@ -351,7 +357,7 @@ func (v *vec) slice(i int) vec {
 	return one
 }
 
-func slicesFill(out []Truth, t Truth) []Truth {
+func fillTruth(out []Truth, t Truth) []Truth {
 	for i := range out {
 		out[i] = t
 	}

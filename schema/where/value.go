@@ -134,6 +134,14 @@ func compareIntFloat(i int64, f float64) int {
 	return -compareFloats(f-whole, 0)
 }
 
+// exactInt is the integer that f is, if it is one.
+func exactInt(f float64) (int64, bool) {
+	if f >= -(1<<63) && f < 1<<63 && f == math.Trunc(f) {
+		return int64(f), true
+	}
+	return 0, false
+}
+
 // sql prints the value as a literal that DuckDB reads with the same meaning.
 // Floats are printed with an exponent: without one DuckDB reads a decimal.
 func (v value) sql() string {
