@@ -131,6 +131,13 @@ func (c *collector) add(field, kind, format string, args ...any) {
 	c.faults = append(c.faults, Fault{Field: field, Kind: kind, Reason: fmt.Sprintf(format, args...)})
 }
 
+// field notes a fault of one field below the present place.
+func (c *collector) field(name, kind, format string, args ...any) {
+	c.enter(name)
+	c.here(kind, format, args...)
+	c.leave()
+}
+
 func (c *collector) done() Faults {
 	if c.more > 0 {
 		c.faults = append(c.faults, Fault{Kind: FaultMore, Reason: fmt.Sprintf("%d more faults", c.more)})

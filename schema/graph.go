@@ -84,12 +84,6 @@ func (c *checker) span(start, end *int32, n int, startName, endName string) {
 	}
 }
 
-func (c *checker) field(name, kind, format string, args ...any) {
-	c.enter(name)
-	c.here(kind, format, args...)
-	c.leave()
-}
-
 func value[T any](p *T) T {
 	if p == nil {
 		var zero T

@@ -156,23 +156,61 @@ func (r *reader) unknown(p *plan, own []canon.Member, key string, m canon.Value)
 // keep joins what extra held with the unknown keys and sets the column to the
 // canonical text.
 func (r *reader) keep(f reflect.Value, extra canon.Value, unknown []canon.Member) {
+	text, twice := joined(extra, unknown)
+	for _, key := range twice {
+		r.field(key, FaultTwice, "the key stands in extra too")
+	}
+	if text != nil {
+		f.Set(reflect.ValueOf(text))
+	}
+}
+
+// joined is the canonical text of extra with the unknown keys added; twice are
+// the keys that both have.
+func joined(extra canon.Value, unknown []canon.Member) (text *string, twice []string) {
 	var all []canon.Member
 	for k, m := range extra.Members() {
 		all = append(all, canon.M(k, m))
 	}
 	for _, m := range unknown {
 		if extra.Has(m.Key) {
-			r.enter(m.Key)
-			r.here(FaultTwice, "the key stands in extra too")
-			r.leave()
+			twice = append(twice, m.Key)
 			continue
 		}
 		all = append(all, m)
 	}
-	if len(all) > 0 {
-		text := string(canon.Append(nil, canon.Obj(all...)))
-		f.Set(reflect.ValueOf(&text))
+	if len(all) == 0 {
+		return nil, twice
 	}
+	s := string(canon.Append(nil, canon.Obj(all...)))
+	return &s, twice
+}
+
+// KeepUnknown joins keys that a source has and no column holds with the text of
+// an extra column, by the rules of FromJSON: nulls, empty lists and empty objects
+// are dropped at every depth, and a key that extra has too is a fault, whose
+// field is the key. Whoever turns another form than JSON into rows uses it, so
+// that the rows are the same.
+func KeepUnknown(extra *string, unknown []canon.Member) (*string, Faults) {
+	var kept []canon.Member
+	for _, m := range unknown {
+		if v := pruned(m.Value); !empty(v) {
+			kept = append(kept, canon.M(m.Key, v))
+		}
+	}
+	var old canon.Value
+	if extra != nil {
+		var err error
+		if old, err = canon.Parse([]byte(*extra), canon.Limits{}); err != nil || old.Kind() != canon.Object {
+			return extra, Faults{{Field: "extra", Kind: FaultText, Reason: "the string holds no JSON object"}}
+		}
+	}
+	text, twice := joined(old, kept)
+	var faults Faults
+	for _, key := range twice {
+		faults = append(faults, Fault{Field: key, Kind: FaultTwice, Reason: "the key stands in extra too"})
+	}
+	return text, faults
 }
 
 // empty reports whether a value of an unknown key says nothing.
