@@ -72,7 +72,9 @@ func (m *atifMap) step(s canon.Value, i int) {
 		role = roleOf(source)
 	}
 	t := m.add(role)
-	t.RoleRaw = some(source)
+	if source != role && source != "agent" {
+		t.RoleRaw = &source
+	}
 	copied, _ := get(s, "is_copied_context").Bool()
 	dispatched := false
 	if n := integer(get(s, "llm_call_count")); n != nil && *n == 0 {
@@ -113,6 +115,9 @@ func (m *atifMap) step(s canon.Value, i int) {
 		}
 	}
 	m.observe(t, observation)
+	if own := get(s, "extra", columnsKey); own.Kind() == canon.Object && m.err == nil {
+		m.restore(t, own, s)
+	}
 }
 
 func (m *atifMap) stepEffort(t *turn, v canon.Value) {
@@ -306,13 +311,15 @@ func (m *atifMap) metrics(t *turn, v canon.Value) {
 
 // root maps the members beside agent and steps.
 func (m *atifMap) root() {
+	if own := get(m.v, "extra", columnsKey); own.Kind() == canon.Object && m.err == nil {
+		m.restoreRow(own)
+		return
+	}
 	for k, v := range m.v.Members() {
 		switch k {
 		case "schema_version", "agent", "steps", "trajectory_id", "subagent_trajectories":
 		case "final_metrics":
 			m.finalMetrics(v)
-		case "extra":
-			m.rootExtra(v)
 		default:
 			m.keep(k, v)
 		}

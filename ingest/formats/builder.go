@@ -20,6 +20,8 @@ type builder struct {
 	losses []Loss
 	flags  []string
 	err    *fault.Error // why the record cannot be a row
+
+	restored bool // an exporter of ours wrote it: nothing is left to work out
 }
 
 // turn is a turn in the making.
@@ -30,6 +32,8 @@ type turn struct {
 	results [][]canon.Member // per call: what its result had besides
 	linked  []bool           // per call: a result was found
 	at      *schema.Time     // when the last of its results came
+
+	restored bool
 }
 
 func newBuilder(format string) *builder {
@@ -128,8 +132,10 @@ func lists(per [][]canon.Member) canon.Value {
 func (b *builder) done(src Source, d document, canonical []byte) []Record {
 	rec := Record{Line: d.line, Index: d.index}
 	if b.err == nil {
-		b.closeCalls()
-		b.sumUsage()
+		if !b.restored {
+			b.closeCalls()
+			b.sumUsage()
+		}
 		b.finish(src, d)
 		if faults := schema.Validate(b.row, schema.Limits{}); len(faults) > 0 {
 			rec.Err = faults.Err(at(src.Name, d.line))

@@ -112,10 +112,17 @@ func withExtra(bl schema.Block, rest canon.Value) schema.Block {
 	return bl
 }
 
+// mediaParts are OpenAI's names for the kinds of parts that are no text.
+var mediaParts = map[string]string{"image": "image_url", "audio": "input_audio", "file": "file"}
+
 // media is a part that is no text: its source is kept whole, and where that is a
 // data URL, its type, size and digest are known.
 func media(kind string, p canon.Value) schema.Block {
-	bl := withExtra(block(kind, nil), without(p, "type"))
+	rest := without(p, "type")
+	if name, _ := get(p, "type").Str(); name != mediaParts[kind] {
+		rest = p
+	}
+	bl := withExtra(block(kind, nil), rest)
 	url, ok := get(p, "image_url", "url").Str()
 	if !ok {
 		url, _ = get(p, "image_url").Str()

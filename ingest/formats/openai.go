@@ -126,7 +126,7 @@ func (im openAI) promptAnswer(d document, src Source) []Record {
 func (im openAI) conversation(d document, src Source, messages, row canon.Value) []Record {
 	b := newBuilder(im.Name())
 	b.chat(messages, chat{list: "messages", key: b.openAIKey})
-	if messages.Len() == 0 {
+	if b.err == nil && messages.Len() == 0 {
 		b.reject("messages", "the list is empty")
 	}
 	b.rowMembers(row)
@@ -143,6 +143,11 @@ func (b *builder) openAIKey(t *turn, m canon.Value, key string, v canon.Value) b
 	case "model":
 		t.Model = str(m, key)
 		return t.Model != nil
+	case "weight": // fine-tuning's way to say what not to train on
+		if f := number(v); f != nil && *f == 0 && *t.Role == "assistant" {
+			t.Sampled = some(false)
+			return true
+		}
 	}
 	return false
 }

@@ -17,7 +17,7 @@ func (b *builder) response(t *turn, msg, raw canon.Value) canon.Value {
 		case "choices":
 			if v.Len() != 1 {
 				rest = append(rest, canon.M(k, v))
-			} else if c := b.choice(t, msg, v.At(0)); !c.IsNull() {
+			} else if c := b.choice(t, msg, v.At(0)); !empty(c) {
 				rest = append(rest, canon.M(k, canon.Arr(c)))
 			}
 		case "message", "finish_reason", "index":
