@@ -22,12 +22,12 @@ type assembler struct {
 }
 
 // record builds a record of n rows.
-func (a *assembler) record(cols []*schema.Column, fields []*field, n int) (arrow.Record, error) {
-	arrs := make([]arrow.Array, len(cols))
-	for i, c := range cols {
+func (a *assembler) record(s *arrow.Schema, fields []*field, n int) (arrow.Record, error) {
+	arrs := make([]arrow.Array, len(fields))
+	for i := range fields {
 		var d arrow.ArrayData
 		if f := fields[i]; f == nil {
-			d = nulls(ArrowType(c), n)
+			d = nulls(s.Field(i).Type, n)
 		} else {
 			var err error
 			if d, err = a.array(f, scope{}, n); err != nil {
@@ -36,7 +36,7 @@ func (a *assembler) record(cols []*schema.Column, fields []*field, n int) (arrow
 		}
 		arrs[i] = array.MakeFromData(d)
 	}
-	return array.NewRecord(arrowSchema(cols), arrs, int64(n)), nil
+	return array.NewRecord(s, arrs, int64(n)), nil
 }
 
 func (a *assembler) array(f *field, in scope, n int) (arrow.ArrayData, error) {
@@ -105,7 +105,7 @@ func (a *assembler) structs(f *field, in scope, n int) (arrow.ArrayData, error) 
 	kids := make([]arrow.ArrayData, len(f.kids))
 	for i, k := range f.kids {
 		if k == nil {
-			kids[i] = nulls(ArrowType(f.col.Fields[i]), n)
+			kids[i] = nulls(f.typ.(*arrow.StructType).Field(i).Type, n)
 		} else if kids[i], err = a.array(k, in, n); err != nil {
 			return nil, err
 		}

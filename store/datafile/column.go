@@ -322,8 +322,8 @@ func (c *column) compress(k *core, b []byte) []byte {
 
 // flushChunk appends the chunk to the file and gives its description.
 func (c *column) flushChunk(k *core, m *chunkMeta) {
-	m.typ, m.path, m.codec = c.leaf.typ, c.leaf.path, c.codec
-	m.encodings = append(m.encodings[:0], encRLE)
+	m.typ, m.leaf, m.codec = c.leaf.typ, c.leaf, c.codec
+	m.encodings = append(make([]int32, 0, 4), encRLE)
 	base := int64(len(k.out))
 	if c.usesIx {
 		m.dictOff = base

@@ -262,6 +262,10 @@ func (w *compactWriter) str(v string) {
 
 func (w *compactWriter) list(id int16, typ byte, n int) {
 	w.field(id, tList)
+	w.listHead(typ, n)
+}
+
+func (w *compactWriter) listHead(typ byte, n int) {
 	if n < 15 {
 		w.b = append(w.b, byte(n)<<4|typ)
 		return

@@ -39,11 +39,11 @@ type File struct {
 	size   int64
 	table  *schema.Table
 	meta   *fileMeta
+	layout *layout
+	shape  *fileShape
 	leaves []*leaf
 	groups []group
-	fields map[string]*field // by top-level column; nil where the file's type does not fit
-	refuse map[string]error  // why a column of the file cannot be read
-	index  []byte            // the page indexes, when they stand together
+	index  []byte // the page indexes, when they stand together
 	idxOff int64
 	cache  *Cache
 	par    int
@@ -85,18 +85,22 @@ func Open(src io.ReaderAt, size int64, t *schema.Table, opt *OpenOptions) (f *Fi
 		f.name = "data file"
 	}
 	defer f.recover("open", &err)
+	if f.layout, err = layoutOf(t); err != nil {
+		return nil, fault.WrapAs(fault.Internal, "open "+f.name, err)
+	}
 	if err := f.readTail(); err != nil {
 		return nil, f.fault("open", err)
 	}
-	root, leaves, err := buildTree(f.meta.schema)
-	if err != nil {
-		return nil, f.fault("open", corrupt(err))
+	if f.shape = f.meta.shape; f.shape == nil {
+		if f.shape, err = newFileShape(t, f.meta.schema); err != nil {
+			return nil, f.fault("open", corrupt(err))
+		}
+		f.meta.schema = nil
 	}
-	f.leaves = leaves
+	f.leaves = f.shape.leaves
 	if err := f.checkGroups(); err != nil {
 		return nil, f.fault("open", err)
 	}
-	f.bindColumns(root)
 	return f, nil
 }
 
@@ -179,7 +183,7 @@ func (f *File) readTail() error {
 	} else {
 		raw = tail[foot-off : foot-off+n]
 	}
-	m, _, err := parseFileMeta(raw)
+	m, err := parseFileMeta(raw, f.layout)
 	if err != nil {
 		return corruptf("footer: %w", err)
 	}
@@ -273,22 +277,34 @@ func (f *File) checkChunk(c *chunkMeta, l *leaf, rows int64) error {
 	return nil
 }
 
-func (f *File) bindColumns(root *node) {
-	f.fields, f.refuse = map[string]*field{}, map[string]error{}
-	for _, col := range f.table.Columns {
+// fileShape is a file's physical schema and the table's columns bound to it.
+type fileShape struct {
+	leaves []*leaf
+	fields map[string]*field // by top-level column; nil where the file's type does not fit
+	refuse map[string]error  // why a column of the file cannot be read
+}
+
+func newFileShape(t *schema.Table, elems []schemaElem) (*fileShape, error) {
+	root, leaves, err := buildTree(elems)
+	if err != nil {
+		return nil, err
+	}
+	s := &fileShape{leaves: leaves, fields: map[string]*field{}, refuse: map[string]error{}}
+	for _, col := range t.Columns {
 		for _, n := range root.kids {
 			if n.name != col.Name {
 				continue
 			}
 			b, err := bind(col, n)
 			if err != nil {
-				f.refuse[col.Name] = err
+				s.refuse[col.Name] = err
 			} else if b != nil {
-				f.fields[col.Name] = b
+				s.fields[col.Name] = b
 			}
 			break
 		}
 	}
+	return s, nil
 }
 
 // NumRows is the number of rows of the file.
@@ -312,40 +328,30 @@ func (f *File) CreatedBy() string { return f.meta.createdBy }
 // Has reports whether the file holds a top-level column. Reading a column that
 // it does not hold gives nulls.
 func (f *File) Has(column string) bool {
-	return f.fields[column] != nil || f.refuse[column] != nil
+	return f.shape.fields[column] != nil || f.shape.refuse[column] != nil
 }
 
-// projection resolves column names to schema columns and the file's fields (nil
+// projection resolves column names to an Arrow schema and the file's fields (nil
 // for a column that the file has not). No names means every column of the table.
-func (f *File) projection(names []string) ([]*schema.Column, []*field, error) {
-	var cols []*schema.Column
-	if names == nil {
-		cols = f.table.Columns
+func (f *File) projection(names []string) (*arrow.Schema, []*field, error) {
+	cols := f.table.Columns
+	if names != nil {
+		cols = make([]*schema.Column, len(names))
 	}
-	for _, n := range names {
-		c := f.table.Column(n)
-		if c == nil {
+	for i, n := range names {
+		if cols[i] = f.table.Column(n); cols[i] == nil {
 			return nil, nil, fault.New(fault.Usage, "", "table %s has no column %q", f.table.Name, n)
 		}
-		cols = append(cols, c)
 	}
 	fields := make([]*field, len(cols))
+	arrows := make([]arrow.Field, len(cols))
 	for i, c := range cols {
-		if err := f.refuse[c.Name]; err != nil {
+		if err := f.shape.refuse[c.Name]; err != nil {
 			return nil, nil, fault.WrapAs(fault.Unsupported, "", err)
 		}
-		fields[i] = f.fields[c.Name]
+		fields[i], arrows[i] = f.shape.fields[c.Name], f.layout.arrow[c]
 	}
-	return cols, fields, nil
-}
-
-// arrowSchema is the Arrow schema of a projection.
-func arrowSchema(cols []*schema.Column) *arrow.Schema {
-	fields := make([]arrow.Field, len(cols))
-	for i, c := range cols {
-		fields[i] = ArrowField(c)
-	}
-	return arrow.NewSchema(fields, nil)
+	return arrow.NewSchema(arrows, nil), fields, nil
 }
 
 // pages gives the locations of a chunk's data pages; nil if the file has no

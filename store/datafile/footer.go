@@ -114,10 +114,8 @@ func (k *core) fileMeta(extra map[string]string) {
 	w := compactWriter{b: k.out}
 	w.begin(0)
 	w.i32(1, 1)
-	w.list(2, tStruct, len(l.schema))
-	for i := range l.schema {
-		l.schema[i].write(&w, i == 0)
-	}
+	w.field(2, tList)
+	w.b = append(w.b, l.encoded...)
 	w.i64(3, k.total)
 	w.list(4, tStruct, len(k.groups))
 	for i := range k.groups {
@@ -197,8 +195,8 @@ func (c *chunkMeta) write(w *compactWriter) {
 	for _, e := range c.encodings {
 		w.varint(int64(e))
 	}
-	w.list(3, tBinary, len(c.path))
-	for _, p := range c.path {
+	w.list(3, tBinary, len(c.leaf.path))
+	for _, p := range c.leaf.path {
 		w.str(p)
 	}
 	w.i32(4, c.codec)

@@ -30,7 +30,7 @@ func (f *File) Gather(ctx context.Context, rows []int64, columns []string) (rec 
 }
 
 func (f *File) gather(ctx context.Context, rows []int64, columns []string) (arrow.Record, error) {
-	cols, fields, err := f.projection(columns)
+	sch, fields, err := f.projection(columns)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (f *File) gather(ctx context.Context, rows []int64, columns []string) (arro
 			return nil, err
 		}
 	}
-	return a.record(cols, fields, len(rows))
+	return a.record(sch, fields, len(rows))
 }
 
 // place is a wanted row: its row group and its position in it.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/parquet-go/parquet-go"
 
 	"trajlake/schema"
@@ -14,14 +15,16 @@ import (
 
 // layout is how a table's rows become leaf columns. It is immutable.
 type layout struct {
-	table  *schema.Table
-	schema []schemaElem
-	leaves []*leaf
-	enc    []int32 // encoding of each leaf: encPlain, encDelta or encRLEDict
-	top    []*schema.Column
-	root   *shape
-	idLeaf int // leaf that gets a bloom filter; -1 for none
-	cores  sync.Pool
+	table   *schema.Table
+	encoded []byte // the list of schema elements, as it stands in footers
+	own     *fileShape
+	arrow   map[*schema.Column]arrow.Field // of the top-level columns
+	leaves  []*leaf
+	enc     []int32 // encoding of each leaf: encPlain, encDelta or encRLEDict
+	top     []*schema.Column
+	root    *shape
+	idLeaf  int // leaf that gets a bloom filter; -1 for none
+	cores   sync.Pool
 }
 
 // shape is one column, or one field of a nested one, of a Go row and of a
@@ -63,7 +66,7 @@ func newLayout(t *schema.Table) (*layout, error) {
 	}
 	n := b.Len()
 	foot := int(binary.LittleEndian.Uint32(b.Bytes()[n-8:]))
-	m, _, err := parseFileMeta(b.Bytes()[n-8-foot : n-8])
+	m, err := parseFileMeta(b.Bytes()[n-8-foot:n-8], nil)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func newLayout(t *schema.Table) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &layout{table: t, schema: m.schema, leaves: leaves, idLeaf: -1, enc: make([]int32, len(leaves)), top: make([]*schema.Column, len(leaves))}
+	l := &layout{table: t, leaves: leaves, arrow: map[*schema.Column]arrow.Field{}, idLeaf: -1, enc: make([]int32, len(leaves)), top: make([]*schema.Column, len(leaves))}
 	for i, leaf := range leaves {
 		c, ok := t.Parquet().Lookup(leaf.path...)
 		if !ok {
@@ -99,6 +102,18 @@ func newLayout(t *schema.Table) (*layout, error) {
 	if c := t.Columns[0]; c.Kind == schema.String && c.Required {
 		l.idLeaf = 0
 	}
+	for _, c := range t.Columns {
+		l.arrow[c] = schema.ArrowField(c)
+	}
+	if l.own, err = newFileShape(t, m.schema); err != nil {
+		return nil, err
+	}
+	enc := compactWriter{}
+	enc.listHead(tStruct, len(m.schema))
+	for i := range m.schema {
+		m.schema[i].write(&enc, i == 0)
+	}
+	l.encoded = enc.b
 	l.cores.New = func() any { return newCore(l) }
 	return l, nil
 }

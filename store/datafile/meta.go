@@ -1,5 +1,7 @@
 package datafile
 
+import "bytes"
+
 // The part of Parquet's metadata that this package reads and writes, by the
 // field numbers of parquet.thrift.
 
@@ -63,6 +65,7 @@ type schemaElem struct {
 
 type fileMeta struct {
 	schema    []schemaElem
+	shape     *fileShape // instead of schema, where it is the layout's own
 	rows      int64
 	groups    []groupMeta
 	keyValues map[string]string
@@ -92,7 +95,7 @@ type chunkMeta struct {
 	colIdx    int64
 	colLen    int32
 	// Writing only.
-	path      []string
+	leaf      *leaf
 	encodings []int32
 }
 
@@ -111,12 +114,19 @@ type boundsMeta struct {
 	nulls              int64 // -1 unknown
 }
 
-func parseFileMeta(b []byte) (*fileMeta, int, error) {
+// parseFileMeta parses a footer. The schema of a file of our own, byte for byte,
+// needs no parsing: l (which may be nil) has it.
+func parseFileMeta(b []byte, l *layout) (*fileMeta, error) {
 	r := &compactReader{b: b}
 	m := &fileMeta{keyValues: map[string]string{}}
 	r.fields(func(id int16, typ byte) {
 		switch id {
 		case 2:
+			if l != nil && bytes.HasPrefix(r.b[r.pos:], l.encoded) {
+				r.pos += len(l.encoded)
+				m.shape = l.own
+				return
+			}
 			r.each(typ, tStruct, func(n int) { m.schema = make([]schemaElem, n) }, func(i int) { r.schemaElem(&m.schema[i]) })
 		case 3:
 			if r.expect(typ, tI64) {
@@ -137,7 +147,7 @@ func parseFileMeta(b []byte) (*fileMeta, int, error) {
 			r.skip(typ)
 		}
 	})
-	return m, r.pos, r.err
+	return m, r.err
 }
 
 func (r *compactReader) keyValue(m map[string]string) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
-	"trajlake/schema"
 	"trajlake/schema/fault"
 )
 
@@ -87,7 +86,7 @@ func cut(rec arrow.Record) iter.Seq[arrow.Record] {
 // scan is one Read on its way.
 type scan struct {
 	f       *File
-	cols    []*schema.Column
+	schema  *arrow.Schema
 	fields  []*field
 	leaves  []*leaf
 	ranges  []Range
@@ -98,11 +97,11 @@ type scan struct {
 }
 
 func (f *File) newScan(o *ReadOptions) (*scan, error) {
-	cols, fields, err := f.projection(o.Columns)
+	sch, fields, err := f.projection(o.Columns)
 	if err != nil {
 		return nil, err
 	}
-	s := &scan{f: f, cols: cols, fields: fields, target: o.Bytes, group: -1, dec: decoders.Get().(*decoder)}
+	s := &scan{f: f, schema: sch, fields: fields, target: o.Bytes, group: -1, dec: decoders.Get().(*decoder)}
 	if s.target <= 0 {
 		s.target = defaultRecord
 	}
@@ -150,7 +149,7 @@ func (s *scan) next(ctx context.Context) (rec arrow.Record, err error) {
 		}
 		a.streams[st.leaf.index] = st
 	}
-	rec, err = a.record(s.cols, s.fields, rows)
+	rec, err = a.record(s.schema, s.fields, rows)
 	return rec, s.f.fault("read", err)
 }
 
@@ -258,7 +257,7 @@ func (s *scan) estimate(n int64) float64 {
 	for _, c := range s.cursors {
 		sum += c.estimate(n)
 	}
-	return sum + float64(n)*float64(len(s.cols))
+	return sum + float64(n)*float64(len(s.fields))
 }
 
 // cursor reads one column chunk forward.

@@ -193,7 +193,7 @@ func (f *field) leaves(out []*leaf) []*leaf {
 // bind finds the columns of n that hold col. It returns nil, nil where the file
 // holds nothing of it, and an error where it holds something else.
 func bind(col *schema.Column, n *node) (*field, error) {
-	f := &field{col: col, typ: ArrowType(col), def: n.def}
+	f := &field{col: col, typ: schema.ArrowType(col), def: n.def}
 	var err error
 	switch col.Kind {
 	case schema.Struct:
@@ -337,44 +337,4 @@ func (l *leaf) holds(k schema.Kind) bool {
 		return l.typ == physInt96 || l.typ == physInt64 && l.unit != 0
 	}
 	return false
-}
-
-// ArrowType is the Arrow type of a column: nullable throughout, timestamps in
-// microseconds UTC, list elements named "element".
-func ArrowType(c *schema.Column) arrow.DataType {
-	switch c.Kind {
-	case schema.String:
-		return arrow.BinaryTypes.String
-	case schema.Byte:
-		return arrow.PrimitiveTypes.Int8
-	case schema.Int:
-		return arrow.PrimitiveTypes.Int32
-	case schema.Long:
-		return arrow.PrimitiveTypes.Int64
-	case schema.Float:
-		return arrow.PrimitiveTypes.Float32
-	case schema.Double:
-		return arrow.PrimitiveTypes.Float64
-	case schema.Boolean:
-		return arrow.FixedWidthTypes.Boolean
-	case schema.Timestamp:
-		return arrow.FixedWidthTypes.Timestamp_us
-	case schema.Struct:
-		fields := make([]arrow.Field, len(c.Fields))
-		for i, k := range c.Fields {
-			fields[i] = ArrowField(k)
-		}
-		return arrow.StructOf(fields...)
-	case schema.List:
-		return arrow.ListOfField(ArrowField(c.Elem))
-	case schema.Map:
-		return arrow.MapOf(arrow.BinaryTypes.String, arrow.BinaryTypes.String)
-	}
-	return arrow.BinaryTypes.Binary
-}
-
-// ArrowField is the Arrow field of a column. Every field is nullable, as in the
-// table's Delta schema.
-func ArrowField(c *schema.Column) arrow.Field {
-	return arrow.Field{Name: c.Name, Type: ArrowType(c), Nullable: true}
 }
