@@ -1,0 +1,377 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"trajlake/schema"
+	"trajlake/schema/fault"
+	"trajlake/store/blob"
+	"trajlake/store/datafile"
+	"trajlake/store/delta"
+	"trajlake/store/index"
+)
+
+// identity is how rows of a table are told apart.
+type identity[T any] struct {
+	table  *schema.Table
+	what   string // of a row, for messages
+	id     func(*T) string
+	digest func(*T) (source, content [16]byte)
+}
+
+// Append commits rows as one version and answers each, in order: committed,
+// duplicate (same id and same source digest or content, answered with the first
+// version) or rejected (same id, other content; or an id that was deleted). Rows
+// must carry trajectory_id, source_digest and content_hash; row_version and
+// row_seq are left null, a fresh file does not hold them.
+//
+// An error means that nothing of the call is known to be committed; its kind is
+// Unavailable when sending the rows again is the right thing to do.
+func (l *Lake) Append(ctx context.Context, rows []*schema.Trajectory) ([]Receipt, error) {
+	receipts, _, err := l.AppendCounted(ctx, rows)
+	return receipts, err
+}
+
+// AppendCounted is Append and tells how many versions were tried for: more than
+// one means that other writers were faster.
+func (l *Lake) AppendCounted(ctx context.Context, rows []*schema.Trajectory) ([]Receipt, int, error) {
+	ident := &identity[schema.Trajectory]{
+		table: schema.Trajectories, what: "trajectory",
+		id: func(r *schema.Trajectory) string { return r.TrajectoryID },
+		digest: func(r *schema.Trajectory) (a, b [16]byte) {
+			return index.Half(r.SourceDigest), index.Half(r.ContentHash)
+		},
+	}
+	gone, err := l.goneIDs(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	return commitRows(ctx, l, ident, rows, gone)
+}
+
+// appending is one call on its way through the commit loop.
+type appending[T any] struct {
+	l        *Lake
+	ident    *identity[T]
+	ix       index.Index
+	rows     []*T
+	keys     []index.Key
+	receipts []Receipt
+	fresh    []int       // rows still to be committed, by position
+	same     map[int]int // row → earlier row of the same call with the same id
+	files    []writtenFile
+	written  int // how many of fresh the files were written from
+}
+
+// writtenFile is a data file that is in the bucket and not yet in the log.
+type writtenFile struct {
+	add  delta.Add
+	rows []int // positions in rows, in file order
+}
+
+// commitRows is the write path of every table whose rows have an identity.
+func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []*T, gone map[string]bool) ([]Receipt, int, error) {
+	op := "append to " + ident.table.Name
+	if err := l.writable(op); err != nil {
+		return nil, 0, err
+	}
+	if len(rows) == 0 {
+		return nil, 0, nil
+	}
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	ix, err := l.index(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	a := &appending[T]{l: l, ident: ident, ix: ix, rows: rows, receipts: make([]Receipt, len(rows)), keys: make([]index.Key, len(rows)), same: map[int]int{}}
+	if err := a.start(ctx, gone); err != nil {
+		return nil, 0, fault.Wrap(op, err)
+	}
+	attempts := 0
+	if len(a.fresh) > 0 {
+		if attempts, err = a.commit(ctx); err != nil {
+			return nil, attempts, fault.Wrap(op, err)
+		}
+	}
+	for i, j := range a.same {
+		a.receipts[i] = a.sameReceipt(i, j)
+	}
+	return a.receipts, attempts, nil
+}
+
+// start finds equal ids within the call and drops what the lake already has.
+func (a *appending[T]) start(ctx context.Context, gone map[string]bool) error {
+	first := make(map[index.Key]int, len(a.rows))
+	for i, r := range a.rows {
+		id := a.ident.id(r)
+		a.receipts[i] = Receipt{ID: id, Version: -1, Seq: -1}
+		if id == "" {
+			a.receipts[i] = rejected(id, fault.New(fault.Invalid, "append "+a.ident.what, "the row has no id"))
+			continue
+		}
+		if gone[id] {
+			a.receipts[i] = rejected(id, fault.New(fault.Gone, "append "+a.ident.what+" "+id, "a row with this id was deleted and is not put back"))
+			continue
+		}
+		k := index.KeyOf(namespaces[a.ident.table.Name], id)
+		a.keys[i] = k
+		if j, ok := first[k]; ok {
+			a.same[i] = j
+			continue
+		}
+		first[k] = i
+		a.fresh = append(a.fresh, i)
+	}
+	log := a.l.logs[a.ident.table.Name]
+	if err := a.l.syncIndex(ctx, a.ix, a.ident.table, log.Head()); err != nil {
+		return err
+	}
+	return a.drop()
+}
+
+// drop answers the fresh rows whose ids are in the index and keeps the others.
+func (a *appending[T]) drop() error {
+	keys := make([]index.Key, len(a.fresh))
+	for n, i := range a.fresh {
+		keys[n] = a.keys[i]
+	}
+	found, err := a.ix.Lookup(keys)
+	if err != nil {
+		return err
+	}
+	kept := a.fresh[:0:0]
+	for n, i := range a.fresh {
+		e := found[n]
+		if e.Seq < 0 {
+			kept = append(kept, i)
+			continue
+		}
+		src, content := a.ident.digest(a.rows[i])
+		if !sameRow(src, content, e.Digest, e.Content) {
+			a.receipts[i] = rejected(a.ident.id(a.rows[i]), conflict(a.ident.what, a.ident.id(a.rows[i]), e.Digest, src))
+			continue
+		}
+		a.receipts[i] = Receipt{ID: a.ident.id(a.rows[i]), Status: Duplicate, Version: e.Version, Seq: e.Seq}
+	}
+	a.fresh = kept
+	return nil
+}
+
+// sameRow is the rule of identity: equal source digest or equal content.
+func sameRow(src, content, haveSrc, haveContent [16]byte) bool {
+	zero := [16]byte{}
+	return src == haveSrc && src != zero || content == haveContent && content != zero
+}
+
+// sameReceipt answers row i, whose id an earlier row j of the call had.
+func (a *appending[T]) sameReceipt(i, j int) Receipt {
+	id := a.ident.id(a.rows[i])
+	first := a.receipts[j]
+	s1, c1 := a.ident.digest(a.rows[j])
+	s2, c2 := a.ident.digest(a.rows[i])
+	if !sameRow(s2, c2, s1, c1) {
+		return rejected(id, conflict(a.ident.what, id, s1, s2))
+	}
+	if first.Status == Rejected {
+		return first
+	}
+	first.Status = Duplicate
+	return first
+}
+
+// commit writes the fresh rows' files and puts them into the log. After a lost
+// race the winners' ids are folded in and what is already there is dropped; the
+// files are written anew, under new names, only if rows dropped out.
+func (a *appending[T]) commit(ctx context.Context) (attempts int, err error) {
+	log := a.l.logs[a.ident.table.Name]
+	base := log.Head()
+	res, err := log.Commit(ctx, delta.Tx{
+		Base:   base,
+		Vector: a.l.known(),
+		Build: func(ctx context.Context, st *delta.State) ([]delta.Action, error) {
+			if st.Version != base.Version {
+				if err := a.l.syncIndex(ctx, a.ix, a.ident.table, st); err != nil {
+					return nil, err
+				}
+				if err := a.drop(); err != nil {
+					return nil, err
+				}
+				base = st
+			}
+			if len(a.fresh) == 0 {
+				return nil, delta.ErrNothing
+			}
+			return a.actions(ctx)
+		},
+	})
+	if errors.Is(err, delta.ErrNothing) {
+		return res.Attempts, nil
+	}
+	if err != nil {
+		return res.Attempts, err
+	}
+	return res.Attempts, a.finish(ctx, res)
+}
+
+// actions makes sure that the files hold exactly the fresh rows, and names them.
+func (a *appending[T]) actions(ctx context.Context) ([]delta.Action, error) {
+	if a.files == nil || a.written != len(a.fresh) {
+		if err := a.write(ctx); err != nil {
+			return nil, err
+		}
+	}
+	ids := delta.IDs{}
+	var out []delta.Action
+	for i := range a.files {
+		add := a.files[i].add
+		out = append(out, delta.Action{Add: &add})
+		for _, r := range a.files[i].rows {
+			ids = append(ids, id64(a.ident.id(a.rows[r])))
+		}
+	}
+	if len(ids) > delta.MaxIDs {
+		ids = nil
+	}
+	info := &delta.CommitInfo{Operation: "WRITE", OperationParameters: delta.Params{"mode": "Append", "partitionBy": `["day"]`}, Trajlake: &delta.Trajlake{IDs: ids}}
+	return append(out, delta.Action{CommitInfo: info}), nil
+}
+
+// id64 is the 64-bit hash of an id in commitInfo.
+func id64(id string) uint64 {
+	sum := sha256.Sum256([]byte(id))
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// splitRows is from how many rows on a commit is encoded as several files at
+// once, one for each processor.
+const splitRows = 256
+
+// write encodes the fresh rows, on all processors where that pays, and puts the
+// files into the bucket. Files of an earlier attempt stay behind as orphans.
+func (a *appending[T]) write(ctx context.Context) error {
+	parts := 1
+	if len(a.fresh) >= splitRows {
+		parts = runtime.GOMAXPROCS(0)
+	}
+	files := make([]writtenFile, parts)
+	errs := make([]error, parts)
+	var wg sync.WaitGroup
+	for p := range parts {
+		lo, hi := len(a.fresh)*p/parts, len(a.fresh)*(p+1)/parts
+		files[p].rows = a.fresh[lo:hi]
+		rows := make([]*T, 0, hi-lo)
+		for _, i := range files[p].rows {
+			rows = append(rows, a.rows[i])
+		}
+		wg.Go(func() { files[p].add, errs[p] = putFile(ctx, a.l, a.ident.table, rows) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	a.files, a.written = files, len(a.fresh)
+	return nil
+}
+
+// putFile encodes rows as one data file, stores it and describes it.
+func putFile[T any](ctx context.Context, l *Lake, t *schema.Table, rows []*T) (delta.Add, error) {
+	enc, err := datafile.Encode(t, rows, nil)
+	if err != nil {
+		return delta.Add{}, err
+	}
+	return l.putEncoded(ctx, t, enc)
+}
+
+// putEncoded stores an encoded file under a new name and describes it.
+func (l *Lake) putEncoded(ctx context.Context, t *schema.Table, enc *datafile.Encoded) (delta.Add, error) {
+	path := l.dataPath()
+	if err := l.bucket.Put(ctx, t.Name+"/"+path, enc.Bytes, blob.PutOptions{}); err != nil {
+		return delta.Add{}, putError(fmt.Sprintf("write %s/%s", t.Name, path), err)
+	}
+	return delta.Add{
+		Path:             path,
+		PartitionValues:  map[string]string{schema.PartitionColumn: path[len(schema.PartitionColumn)+1:][:len("2006-01-02")]},
+		Size:             int64(len(enc.Bytes)),
+		ModificationTime: l.opt.Now().UnixMilli(),
+		DataChange:       true,
+		Stats:            statsOf(t, enc),
+		Tags:             map[string]string{tagSHA256: hex.EncodeToString(enc.SHA256[:])},
+	}, nil
+}
+
+// tagSHA256 is the tag of a file's checksum.
+const tagSHA256 = "trajlake.sha256"
+
+// putError gives a failed write its kind: nothing of it is acknowledged.
+func putError(op string, err error) error {
+	if errors.Is(err, blob.ErrNotDurable) {
+		return (&fault.Error{Kind: fault.Unavailable, Op: op, Msg: "stable storage refused to confirm the write", Err: err}).
+			WithHint("nothing of this call was acknowledged; check the disk, restart, and send the rows again")
+	}
+	if errors.Is(err, blob.ErrDenied) {
+		return fault.WrapAs(fault.Denied, op, err)
+	}
+	if errors.Is(err, context.Canceled) {
+		return fault.WrapAs(fault.Cancelled, op, err)
+	}
+	return (&fault.Error{Kind: fault.Unavailable, Op: op, Err: err}).WithHint("send the rows again; nothing is lost or doubled")
+}
+
+// finish answers the committed rows and feeds the index.
+func (a *appending[T]) finish(ctx context.Context, res delta.Result) error {
+	var items []index.Item
+	lo := res.State.NextSeq
+	for _, f := range a.files {
+		file := res.State.Files.Get(f.add.Path)
+		if file == nil {
+			return fault.New(fault.Internal, "commit", "version %d does not hold the file %s that it added", res.Version, f.add.Path)
+		}
+		lo = min(lo, file.FirstSeq)
+		for n, i := range f.rows {
+			seq := file.FirstSeq + int64(n)
+			a.receipts[i] = Receipt{ID: a.ident.id(a.rows[i]), Status: Committed, Version: res.Version, Seq: seq}
+			src, content := a.ident.digest(a.rows[i])
+			items = append(items, index.Item{Key: a.keys[i], Entry: index.Entry{Seq: seq, Version: res.Version, Digest: src, Content: content}})
+		}
+	}
+	m, err := a.ix.Mark(a.ident.table.Name)
+	if err == nil && m.NextSeq == lo {
+		m = index.Mark{Version: res.Version, TxnID: res.State.Info.TxnID, NextSeq: res.State.NextSeq}
+		err = a.ix.Apply(a.ident.table.Name, items, m)
+	}
+	if err != nil { // the rows are committed whatever becomes of the cache
+		a.l.log.Warn("index not updated; it will be from the log", "table", a.ident.table.Name, "err", err)
+		a.l.dropIndex()
+	}
+	return nil
+}
+
+// dropIndex forgets a broken index; the next append opens or rebuilds one.
+func (l *Lake) dropIndex() {
+	l.ids.mu.Lock()
+	defer l.ids.mu.Unlock()
+	if l.ids.ix != nil {
+		if err := l.ids.ix.Close(); err != nil {
+			l.log.Warn("close index", "err", err)
+		}
+		l.ids.ix = nil
+	}
+}
+
+// known is the vector of what this process knows of all tables.
+func (l *Lake) known() delta.Vector {
+	v := delta.Vector{}
+	for name, log := range l.logs {
+		st := log.Head()
+		v = v.Max(st.Vector).Max(delta.Vector{name: {Version: st.Version, NextSeq: st.NextSeq}})
+	}
+	return v
+}

@@ -1,0 +1,278 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"trajlake/schema"
+	"trajlake/schema/fault"
+	"trajlake/schema/where"
+	"trajlake/store/datafile"
+	"trajlake/store/delta"
+)
+
+// Gather fetches trajectories by their places, in the order asked for, with
+// columns named as in Scan. A place may be asked for twice. Places that are not
+// in the snapshot are fault.NotFound.
+func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (arrow.Record, error) {
+	pl, err := s.plan(ctx, ScanOptions{Columns: columns})
+	if err != nil {
+		return nil, err
+	}
+	order := make([]int, len(seqs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case seqs[a] < seqs[b]:
+			return -1
+		case seqs[a] > seqs[b]:
+			return 1
+		}
+		return 0
+	})
+	var recs []arrow.Record
+	for lo := 0; lo < len(order); {
+		p, ok := s.partOf(seqs[order[lo]])
+		if !ok {
+			return nil, fault.New(fault.NotFound, "gather rows", "no row of %s has the place %d", s, seqs[order[lo]])
+		}
+		hi := lo + 1
+		for hi < len(order) && pl.inPart(p, seqs[order[hi]]) {
+			hi++
+		}
+		want := make([]int64, hi-lo)
+		for i := range want {
+			want[i] = seqs[order[lo+i]]
+		}
+		rec, err := pl.gatherPart(ctx, p, want)
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+		lo = hi
+	}
+	if len(recs) == 0 {
+		return pl.empty()
+	}
+	rec := recs[0]
+	if len(recs) > 1 {
+		if rec, err = datafile.Concat(recs); err != nil {
+			return nil, err
+		}
+	}
+	back := make([]int, len(order))
+	inOrder := true
+	for i, o := range order {
+		back[o] = i
+		inOrder = inOrder && i == o
+	}
+	if inOrder {
+		return rec, nil
+	}
+	return datafile.GatherRecord(rec, back)
+}
+
+// empty is a record of no rows with the plan's columns.
+func (pl *plan) empty() (arrow.Record, error) {
+	var fields []arrow.Field
+	var cols []arrow.Array
+	for _, name := range pl.phys {
+		f := schema.ArrowSchema([]*schema.Column{pl.table.Column(name)}).Field(0)
+		fields = append(fields, f)
+		cols = append(cols, array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, 0))
+	}
+	rec := array.NewRecord(arrow.NewSchema(fields, nil), cols, 0)
+	return pl.serve(placed{rec: rec}, pl.phys, pl.columns)
+}
+
+// partOf finds the data file that holds a place.
+func (s *Snapshot) partOf(seq int64) (part, bool) {
+	limit := s.vector[schema.Trajectories.Name].NextSeq
+	if seq < 0 || seq >= limit {
+		return part{}, false
+	}
+	// Files stand by their first place and do not overlap: compaction takes
+	// neighbours together.
+	files := s.bySeq()
+	i := sort.Search(len(files), func(i int) bool { return files[i].FirstSeq > seq }) - 1
+	if i < 0 {
+		return part{}, false
+	}
+	last, ok := lastSeq(files[i])
+	return part{schema.Trajectories, files[i], limit}, ok && seq <= last
+}
+
+// inPart reports whether p holds a place that is at least its first one.
+func (pl *plan) inPart(p part, seq int64) bool {
+	last, ok := lastSeq(p.file)
+	return ok && seq <= last && seq < p.limit
+}
+
+// gatherPart fetches ascending places of one file.
+func (pl *plan) gatherPart(ctx context.Context, p part, seqs []int64) (arrow.Record, error) {
+	l := pl.s.lake
+	rows := make([]int64, len(seqs))
+	versions := make([]int64, len(seqs))
+	if dense(p.file) {
+		for i, s := range seqs {
+			rows[i] = s - p.file.FirstSeq
+		}
+	} else {
+		all, err := l.places(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range seqs {
+			r, ok := slices.BinarySearch(all, s)
+			if !ok {
+				return nil, fault.New(fault.Gone, "gather rows", "the row with the place %d was deleted", s)
+			}
+			rows[i] = int64(r)
+		}
+	}
+	file, done, err := l.files.open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	phys := pl.phys
+	if p.file.PlacesColumns {
+		phys = slices.Concat(phys, []string{"row_version"})
+	} else if len(phys) == 0 {
+		phys = []string{"trajectory_id"}
+	}
+	rec, err := file.Gather(ctx, rows, phys)
+	if err != nil {
+		return nil, fault.Wrap("gather rows", err)
+	}
+	if p.file.PlacesColumns {
+		if versions, err = longs(rec.Column(len(pl.phys)), p, "row_version"); err != nil {
+			return nil, err
+		}
+	} else {
+		for i := range versions {
+			versions[i] = p.file.Version
+		}
+	}
+	return pl.serve(placed{project(rec, len(pl.phys)), seqs, versions}, pl.phys, pl.columns)
+}
+
+// Lookup finds the places of ids; -1 where the snapshot has no such trajectory.
+func (s *Snapshot) Lookup(ctx context.Context, ids []string) ([]int64, error) {
+	out := make([]int64, len(ids))
+	for i := range out {
+		out[i] = -1
+	}
+	want := map[string][]int{}
+	for i, id := range ids {
+		want[id] = append(want[id], i)
+	}
+	if len(want) == 0 {
+		return out, nil
+	}
+	var pred *where.Expr
+	if len(want) <= 256 { // bounds of files and pages then rule most of them out
+		list := make([]string, 0, len(want))
+		for id := range want {
+			list = append(list, quote(id))
+		}
+		sort.Strings(list)
+		var err error
+		if pred, err = where.Parse("trajectory_id IN (" + strings.Join(list, ", ") + ")"); err != nil {
+			return nil, fault.Wrap("look up trajectories", err)
+		}
+	}
+	for rec, err := range s.Scan(ctx, ScanOptions{Columns: []string{"trajectory_id", "row_seq"}, Where: pred}) {
+		if err != nil {
+			return nil, err
+		}
+		names, seqs, err := idColumns(rec)
+		if err != nil {
+			return nil, err
+		}
+		for i := range seqs {
+			for _, at := range want[names.Value(i)] {
+				out[at] = seqs[i]
+			}
+		}
+	}
+	return out, nil
+}
+
+// quote is id as a string literal of a predicate.
+func quote(id string) string { return "'" + strings.ReplaceAll(id, "'", "''") + "'" }
+
+// bySeq lists the files of trajectories by their first place.
+func (s *Snapshot) bySeq() []*delta.File {
+	s.sortOnce.Do(func() { s.sorted = slices.Collect(s.states[schema.Trajectories.Name].Files.All()) })
+	return s.sorted
+}
+
+// Get fetches whole trajectories as they were stored, with row_version and
+// row_seq filled in; nil where the snapshot has no such id.
+func (s *Snapshot) Get(ctx context.Context, ids []string) ([]*schema.Trajectory, error) {
+	seqs, err := s.Lookup(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*schema.Trajectory, len(ids))
+	for i, seq := range seqs {
+		if seq < 0 {
+			continue
+		}
+		if out[i], err = s.Row(ctx, seq); err != nil {
+			return nil, fault.Wrap(fmt.Sprintf("get trajectory %s", ids[i]), err)
+		}
+	}
+	return out, nil
+}
+
+// rawColumns are the stored columns of a trajectory, the reward as the row has it.
+func rawColumns() []string {
+	var out []string
+	for _, c := range schema.Trajectories.Columns {
+		name := c.Name
+		if name == "reward" {
+			name = colRewardRaw
+		}
+		out = append(out, name)
+	}
+	return out
+}
+
+// Row fetches one trajectory by its place, as it was stored.
+func (s *Snapshot) Row(ctx context.Context, seq int64) (*schema.Trajectory, error) {
+	rec, err := s.Gather(ctx, []int64{seq}, rawColumns())
+	if err != nil {
+		return nil, err
+	}
+	return RawRow(rec, 0)
+}
+
+// Rows yields the trajectories that a predicate selects, as they were stored, in
+// log order.
+func (s *Snapshot) Rows(ctx context.Context, pred *where.Expr) func(yield func(*schema.Trajectory, error) bool) {
+	return func(yield func(*schema.Trajectory, error) bool) {
+		for rec, err := range s.Scan(ctx, ScanOptions{Columns: rawColumns(), Where: pred}) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for i := range int(rec.NumRows()) {
+				row, err := RawRow(rec, i)
+				if !yield(row, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"trajlake/schema"
+	"trajlake/schema/fault"
+	"trajlake/store/delta"
+	"trajlake/store/index"
+)
+
+// indexHolder opens the id index when it is first needed.
+type indexHolder struct {
+	mu     sync.Mutex
+	ix     index.Index
+	closed bool
+}
+
+func (h *indexHolder) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	if h.ix == nil {
+		return nil
+	}
+	err := errors.Join(h.ix.Sync(), h.ix.Close())
+	h.ix = nil
+	return err
+}
+
+// indexDir is the lake's index folder; "" when there is nowhere to keep one.
+func (l *Lake) indexDir() string {
+	root := l.indexRoot()
+	if root == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(l.meta.LakeID + "\n" + l.url))
+	return filepath.Join(root, hex.EncodeToString(sum[:12]))
+}
+
+// index is the id index, opened on first use: the Badger folder if its lock can
+// be had, else a map of this process. Either is brought up to date by syncIndex.
+func (l *Lake) index(ctx context.Context) (index.Index, error) {
+	l.ids.mu.Lock()
+	defer l.ids.mu.Unlock()
+	if l.ids.closed {
+		return nil, fault.New(fault.Unavailable, "open index", "the lake is closed")
+	}
+	if l.ids.ix != nil {
+		return l.ids.ix, nil
+	}
+	ix, err := l.openIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.ids.ix = ix
+	return ix, nil
+}
+
+func (l *Lake) openIndex(ctx context.Context) (index.Index, error) {
+	dir := l.indexDir()
+	if dir == "" {
+		l.log.Info("no folder for the index; keeping it in memory")
+		return index.NewMemory(), nil
+	}
+	lake := l.meta.LakeID + " " + l.url
+	ix, aside, err := index.Open(dir, lake)
+	if aside != "" {
+		l.log.Warn("index set aside", "dir", dir, "reason", aside)
+	}
+	if err != nil {
+		l.log.Info("keeping the index in memory", "dir", dir, "reason", err)
+		return index.NewMemory(), nil
+	}
+	stale, err := l.foreignIndex(ctx, ix)
+	if err == nil && stale == "" {
+		return ix, nil
+	}
+	if err != nil {
+		stale = err.Error()
+	}
+	l.log.Warn("index does not belong to this log; rebuilding", "dir", dir, "reason", stale)
+	if err := errors.Join(ix.Close(), index.Remove(dir)); err != nil {
+		return index.NewMemory(), nil
+	}
+	if ix, _, err = index.Open(dir, lake); err != nil {
+		return index.NewMemory(), nil
+	}
+	return ix, nil
+}
+
+// foreignIndex says why the index does not belong to the logs; "" if it does.
+func (l *Lake) foreignIndex(ctx context.Context, ix index.Index) (string, error) {
+	for name, log := range l.logs {
+		m, err := ix.Mark(name)
+		if err != nil {
+			return "", err
+		}
+		if m.Version < 0 {
+			continue
+		}
+		head := log.Head()
+		if m.Version > head.Version || m.NextSeq > head.NextSeq {
+			return fmt.Sprintf("it holds version %d of %s, the log ends at %d", m.Version, name, head.Version), nil
+		}
+		st, err := log.At(ctx, m.Version)
+		if fault.Is(err, fault.Gone) {
+			continue // cleaned away long ago; its rows have kept their places
+		}
+		if err != nil {
+			return "", err
+		}
+		if st.Info.TxnID != m.TxnID {
+			return fmt.Sprintf("version %d of %s is another commit", m.Version, name), nil
+		}
+	}
+	return "", nil
+}
+
+// syncIndex feeds the index the rows of t that it has not, up to state.
+func (l *Lake) syncIndex(ctx context.Context, ix index.Index, t *schema.Table, st *delta.State) error {
+	ns, ok := namespaces[t.Name]
+	if !ok {
+		return nil
+	}
+	m, err := ix.Mark(t.Name)
+	if err != nil {
+		return err
+	}
+	if m.Version >= st.Version {
+		return nil
+	}
+	for p := range tail(t, st, m.NextSeq) {
+		items, err := l.readItems(ctx, ns, p, m.NextSeq)
+		if err != nil {
+			return fault.Wrap(fmt.Sprintf("index %s of %s", p.file.Path, t.Name), err)
+		}
+		for len(items) > 50_000 { // the mark moves only with the last rows of a file
+			if err := ix.Apply(t.Name, items[:50_000], m); err != nil {
+				return err
+			}
+			items = items[50_000:]
+		}
+		if err := ix.Apply(t.Name, items, m); err != nil {
+			return err
+		}
+	}
+	return ix.Apply(t.Name, nil, index.Mark{Version: st.Version, TxnID: st.Info.TxnID, NextSeq: st.NextSeq})
+}
+
+// tail yields the files of st that may hold places from seq on.
+func tail(t *schema.Table, st *delta.State, seq int64) func(yield func(part) bool) {
+	return func(yield func(part) bool) {
+		for f := range st.Files.All() {
+			if f.Rows >= 0 && !f.PlacesColumns && f.FirstSeq+f.Rows <= seq {
+				continue
+			}
+			if last, ok := lastSeq(f); ok && last < seq {
+				continue
+			}
+			if !yield(part{t, f, st.NextSeq}) {
+				return
+			}
+		}
+	}
+}
+
+// namespaces are the tables whose rows have an identity.
+var namespaces = map[string]byte{
+	schema.Trajectories.Name: index.Trajectory,
+	schema.Annotations.Name:  index.Annotation,
+	schema.Tensors.Name:      index.Tensor,
+}
+
+// RebuildResult is the outcome of RebuildIndex.
+type RebuildResult struct {
+	Version int64   `json:"version"`
+	Rows    int64   `json:"rows"`
+	Seconds float64 `json:"seconds"`
+}
+
+// RebuildIndex throws the index away and builds it from the log. Where another
+// process holds the index's folder it fails as Unavailable.
+func (l *Lake) RebuildIndex(ctx context.Context) (RebuildResult, error) {
+	const op = "rebuild index"
+	began := time.Now()
+	dir := l.indexDir()
+	if dir == "" {
+		return RebuildResult{}, fault.New(fault.Usage, op, "there is no folder for an index").WithHint("set TRAJLAKE_INDEX to a folder")
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return RebuildResult{}, fault.WrapAs(fault.Denied, op, err)
+	}
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	l.ids.mu.Lock()
+	if l.ids.ix != nil {
+		if err := l.ids.ix.Close(); err != nil {
+			l.log.Warn("close index", "err", err)
+		}
+		l.ids.ix = nil
+	}
+	probe, _, err := index.Open(dir, l.meta.LakeID+" "+l.url) // takes the lock, or says who has it
+	if err == nil {
+		err = errors.Join(probe.Close(), index.Remove(dir))
+	}
+	l.ids.mu.Unlock()
+	if errors.Is(err, index.ErrLocked) {
+		return RebuildResult{}, fault.WrapAs(fault.Unavailable, op, err).(*fault.Error).WithHint("stop the server that uses the index, or rebuild through it (--server)")
+	}
+	if err != nil {
+		return RebuildResult{}, fault.Wrap(op, err)
+	}
+	rows, version, err := l.warm(ctx)
+	if err != nil {
+		return RebuildResult{}, fault.Wrap(op, err)
+	}
+	return RebuildResult{Version: version, Rows: rows, Seconds: time.Since(began).Seconds()}, nil
+}
+
+// warm opens the index and brings it up to date with every table.
+func (l *Lake) warm(ctx context.Context) (rows, version int64, err error) {
+	ix, err := l.index(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	states, err := l.refresh(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, t := range schema.Tables() {
+		if err := l.syncIndex(ctx, ix, t, states[t.Name]); err != nil {
+			return 0, 0, err
+		}
+	}
+	st := states[schema.Trajectories.Name]
+	return st.NextSeq, st.Version, nil
+}
+
+// Warm brings the index up to date, so that the first append does not have to.
+func (l *Lake) Warm(ctx context.Context) error {
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	_, _, err := l.warm(ctx)
+	return fault.Wrap("warm index", err)
+}

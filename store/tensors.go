@@ -1,0 +1,163 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"trajlake/schema"
+	"trajlake/schema/fault"
+	"trajlake/schema/where"
+)
+
+// TensorInfo describes one tensor of a trajectory, without its bytes.
+type TensorInfo struct {
+	Name      string  `json:"name"`
+	Producer  string  `json:"producer"`
+	Version   int64   `json:"version"`
+	DType     string  `json:"dtype"`
+	Shape     []int64 `json:"shape"`
+	Alignment string  `json:"alignment,omitempty"`
+	Missing   string  `json:"missing,omitempty"`
+	Pieces    int32   `json:"pieces"`
+	Complete  bool    `json:"complete"` // every piece is there
+}
+
+// TensorOptions choose one tensor of a name, and a range of it.
+type TensorOptions struct {
+	Producer *string // nil = any
+	Version  *int64  // nil = the greatest
+	Offset   int64   // first byte
+	Length   int64   // bytes; 0 = to the end
+}
+
+// TensorData is a tensor, or a range of its bytes in row-major order.
+type TensorData struct {
+	TensorInfo
+	Data []byte
+}
+
+var tensorScalars = []string{"trajectory_id", "name", "producer", "version", "piece", "pieces", "dtype", "alignment", "missing", "digest", "source_digest", "shape"}
+
+// Tensors lists the tensors of a trajectory; name "" means all. Tensors that
+// were appended together with a row of another source digest are not its own
+// and are left out. The bytes are not read.
+func (s *Snapshot) Tensors(ctx context.Context, id, name string) ([]TensorInfo, error) {
+	rows, err := s.tensorRows(ctx, id, name, tensorScalars)
+	if err != nil {
+		return nil, err
+	}
+	var out []TensorInfo
+	for _, group := range groupTensors(rows) {
+		out = append(out, infoOf(group))
+	}
+	return out, nil
+}
+
+// ReadTensor reads a tensor's bytes, or a range of them.
+func (s *Snapshot) ReadTensor(ctx context.Context, id, name string, o TensorOptions) (*TensorData, error) {
+	op := fmt.Sprintf("read tensor %s of %s", name, id)
+	rows, err := s.tensorRows(ctx, id, name, append(slices.Clone(tensorScalars), "data"))
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	var best []*schema.Tensor
+	for _, g := range groupTensors(rows) {
+		if o.Producer != nil && text(g[0].Producer) != *o.Producer || o.Version != nil && tensorVersion(g[0]) != *o.Version {
+			continue
+		}
+		if best == nil || tensorVersion(g[0]) > tensorVersion(best[0]) {
+			best = g
+		}
+	}
+	if best == nil {
+		return nil, fault.New(fault.NotFound, op, "there is no such tensor")
+	}
+	info := infoOf(best)
+	if !info.Complete {
+		return nil, fault.New(fault.NotFound, op, "only %d of its %d pieces are there", len(best), info.Pieces)
+	}
+	var all []byte
+	for _, r := range best {
+		for _, d := range r.Data {
+			all = append(all, d...)
+		}
+	}
+	end := int64(len(all))
+	if o.Offset < 0 || o.Length < 0 || o.Offset > end {
+		return nil, fault.New(fault.Usage, op, "bytes %d to %d of %d", o.Offset, o.Offset+o.Length, end)
+	}
+	if o.Length > 0 {
+		end = min(end, o.Offset+o.Length)
+	}
+	return &TensorData{info, all[o.Offset:end]}, nil
+}
+
+func tensorVersion(r *schema.Tensor) int64 {
+	if r.Version == nil {
+		return 0
+	}
+	return *r.Version
+}
+
+// tensorRows reads the tensor rows of one trajectory, sorted by name, producer,
+// version and piece.
+func (s *Snapshot) tensorRows(ctx context.Context, id, name string, columns []string) ([]*schema.Tensor, error) {
+	expr := "trajectory_id = " + quote(id)
+	if name != "" {
+		expr += " AND name = " + quote(name)
+	}
+	pred, err := where.Parse(expr)
+	if err != nil {
+		return nil, err
+	}
+	owner, err := s.Get(ctx, []string{id})
+	if err != nil {
+		return nil, err
+	}
+	var out []*schema.Tensor
+	for rec, err := range s.Scan(ctx, ScanOptions{Table: schema.Tensors, Columns: columns, Where: pred}) {
+		if err != nil {
+			return nil, err
+		}
+		for i := range int(rec.NumRows()) {
+			r, err := schema.RowFromArrow[schema.Tensor](rec, i)
+			if err != nil {
+				return nil, err
+			}
+			if r.SourceDigest == nil || owner[0] != nil && bytes.Equal(r.SourceDigest, owner[0].SourceDigest) {
+				out = append(out, r)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b *schema.Tensor) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(text(a.Producer), text(b.Producer)),
+			cmp.Compare(tensorVersion(a), tensorVersion(b)), cmp.Compare(a.Piece, b.Piece))
+	})
+	return out, nil
+}
+
+// groupTensors cuts sorted rows into tensors.
+func groupTensors(rows []*schema.Tensor) (out [][]*schema.Tensor) {
+	for i, r := range rows {
+		if i > 0 {
+			p := rows[i-1]
+			if p.Name == r.Name && text(p.Producer) == text(r.Producer) && tensorVersion(p) == tensorVersion(r) {
+				out[len(out)-1] = append(out[len(out)-1], r)
+				continue
+			}
+		}
+		out = append(out, []*schema.Tensor{r})
+	}
+	return out
+}
+
+func infoOf(g []*schema.Tensor) TensorInfo {
+	r := g[0]
+	return TensorInfo{
+		Name: r.Name, Producer: text(r.Producer), Version: tensorVersion(r), DType: text(r.DType), Shape: r.Shape,
+		Alignment: text(r.Alignment), Missing: text(r.Missing), Pieces: r.Pieces, Complete: int(r.Pieces) == len(g),
+	}
+}
