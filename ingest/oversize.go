@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"trajlake/schema"
@@ -65,7 +66,7 @@ func (g *Ingester) moveText(ctx context.Context, turn *schema.Turn, field string
 	for cut > 0 && !utf8.RuneStart(full[cut]) {
 		cut--
 	}
-	kept := full[:cut:cut]
+	kept := strings.Clone(full[:cut])
 	turn.Blocks = append(turn.Blocks, schema.Block{
 		Type:   new("oversized"),
 		Mime:   new("text/plain; charset=utf-8"),
@@ -74,6 +75,6 @@ func (g *Ingester) moveText(ctx context.Context, turn *schema.Turn, field string
 		Offset: new(int64(cut)),
 		Extra:  new(fmt.Sprintf(`{"field":%q}`, field)),
 	})
-	*text = new(string([]byte(kept)))
+	*text = &kept
 	return nil
 }
