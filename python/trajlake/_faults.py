@@ -1,0 +1,84 @@
+"""From the wire's errors to exceptions: gRPC statuses, Flight errors, faults in receipts."""
+
+from __future__ import annotations
+
+import grpc
+import pyarrow as pa
+import pyarrow.flight as flight
+
+from ._pb import trajlake_service_pb2 as pb
+from .errors import TrajlakeError, error_of
+
+_DETAILS = "grpc-status-details-bin"
+
+# What a status without a fault in its details means: it comes from gRPC itself.
+_BY_CODE = {
+    grpc.StatusCode.UNAVAILABLE: "unavailable",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "exhausted",
+    grpc.StatusCode.CANCELLED: "cancelled",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "cancelled",
+    grpc.StatusCode.UNIMPLEMENTED: "unsupported",
+    grpc.StatusCode.INVALID_ARGUMENT: "usage",
+    grpc.StatusCode.NOT_FOUND: "not_found",
+    grpc.StatusCode.PERMISSION_DENIED: "denied",
+    grpc.StatusCode.UNAUTHENTICATED: "denied",
+}
+
+
+def from_fault(f: pb.Fault) -> TrajlakeError:
+    """The exception of a fault in a receipt or a status."""
+    text = f.message or f.kind
+    if f.field and not text.startswith(f.field):
+        text = f"{f.field}: {text}"
+    return error_of(f.kind, f"{f.op}: {text}" if f.op else text, f.field, f.hint)
+
+
+def _fault_in(details: bytes) -> pb.Fault | None:
+    """The fault among the details of a google.rpc.Status, if there is one."""
+    status = pb.RpcStatus()
+    try:
+        status.ParseFromString(details)
+        for d in status.details:
+            if d.type_url.rpartition("/")[2] == "trajlake.v1.Fault":
+                return pb.Fault.FromString(d.value)
+    except Exception:  # not a status: the error is told by its code
+        return None
+    return None
+
+
+def from_rpc(e: grpc.RpcError) -> TrajlakeError:
+    """The exception of a failed gRPC call."""
+    for item in e.trailing_metadata() or ():  # type: ignore[attr-defined]
+        if item[0] == _DETAILS:
+            f = _fault_in(item[1])
+            if f is not None:
+                return from_fault(f)
+    kind = _BY_CODE.get(e.code(), "internal")  # type: ignore[attr-defined]
+    hint = "is the server running at this address?" if kind == "unavailable" else ""
+    return error_of(kind, e.details() or str(e), hint=hint)  # type: ignore[attr-defined]
+
+
+def from_arrow(e: BaseException) -> TrajlakeError:
+    """The exception of a failed Flight call."""
+    extra = getattr(e, "extra_info", None)
+    if extra:
+        f = _fault_in(extra if isinstance(extra, bytes) else bytes(extra, "latin-1"))
+        if f is not None:
+            return from_fault(f)
+    kind, hint = "internal", ""
+    if isinstance(e, flight.FlightUnavailableError):
+        kind, hint = "unavailable", "is the server running at this address?"
+    elif isinstance(e, flight.FlightTimedOutError | flight.FlightCancelledError):
+        kind = "cancelled"
+    elif isinstance(e, pa.ArrowKeyError):
+        kind = "not_found"
+    elif isinstance(e, pa.ArrowInvalid):
+        kind = "usage"
+    return error_of(kind, str(e), hint=hint)
+
+
+ARROW_ERRORS = (flight.FlightError, pa.ArrowException)
+"""What pyarrow.flight raises; some gRPC codes come as plain Arrow exceptions."""
+
+RETRYABLE = frozenset({"unavailable", "exhausted"})
+"""Kinds after which the same call may be made again."""
