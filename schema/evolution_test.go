@@ -2,7 +2,6 @@ package schema
 
 import (
 	"bytes"
-	"reflect"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -50,18 +49,19 @@ func reread[T any](t *testing.T, rows []T) *Trajectory {
 	if err != nil || len(back) != len(rows) {
 		t.Fatalf("%d rows, %v", len(back), err)
 	}
-	normalise(reflect.ValueOf(&back[0]).Elem())
 	return &back[0]
 }
 
+// TestParquetEvolution compares what the rows say: parquet-go gives a struct of
+// nulls for a group that a file lacks.
 func TestParquetEvolution(t *testing.T) {
 	want := &Trajectory{TrajectoryID: "a", Reward: p(0.5), Turns: []Turn{{Role: p("user"), Text: p("x")}, {Text: p("y")}}, TokenIDs: []int32{1, 2}}
 	older := reread(t, []olderRow{{"a", p(0.5), []olderTurn{{p("user"), p("x")}, {nil, p("y")}}, []int32{1, 2}}})
-	if !reflect.DeepEqual(older, want) {
+	if dump(older) != dump(want) {
 		t.Errorf("older file:\n got %s\nwant %s", dump(older), dump(want))
 	}
 	newer := reread(t, []newerRow{{"a", p("b"), p(0.5), []newerTurn{{p("user"), p("x"), p(int64(1)), []string{"s", "t"}}, {nil, p("y"), nil, nil}}, []int32{1, 2}}})
-	if !reflect.DeepEqual(newer, want) {
+	if dump(newer) != dump(want) {
 		t.Errorf("newer file:\n got %s\nwant %s", dump(newer), dump(want))
 	}
 	if string(ContentHash(older)) != string(ContentHash(want)) || string(ContentHash(newer)) != string(ContentHash(want)) {
