@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -95,7 +96,7 @@ type checkpointMark struct {
 	Version int64  `json:"version"`
 	NextSeq int64  `json:"nextSeq"`
 	Vector  Vector `json:"snapshot"`
-	Files   int    `json:"files"`
+	Digest  string `json:"digest"` // see digest
 }
 
 // hint is the content of _last_checkpoint.
@@ -212,7 +213,12 @@ func (l *Log) writeCheckpoint(ctx context.Context, s *State) error {
 
 // encodeCheckpoint also tells the number of actions.
 func encodeCheckpoint(s *State, now time.Time) (body []byte, size int64, err error) {
-	mark, err := json.Marshal(checkpointMark{s.Version, s.NextSeq, s.Vector, s.Files.Len()}, json.Deterministic(true))
+	expired := now.Add(-tombstoneAge).UnixMilli()
+	sum, err := digest(s, expired)
+	if err != nil {
+		return nil, 0, err
+	}
+	mark, err := json.Marshal(checkpointMark{s.Version, s.NextSeq, s.Vector, sum}, json.Deterministic(true))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -226,7 +232,7 @@ func encodeCheckpoint(s *State, now time.Time) (body []byte, size int64, err err
 		rows = rows[:0]
 		return err
 	}
-	for row := range checkpointRows(s, now) {
+	for row := range checkpointRows(s, expired) {
 		if rows = append(rows, row); len(rows) == cap(rows) {
 			if err := flush(); err != nil {
 				return nil, 0, err
@@ -258,10 +264,10 @@ func (l *Log) readCheckpoint(ctx context.Context, v int64, foreign bool) (*State
 	}
 	s.Version = v
 	if mark != nil {
-		if mark.Version != v || mark.Files != s.Files.Len() {
-			return nil, fault.New(fault.Corrupt, op, "it says version %d with %d files and holds %d", mark.Version, mark.Files, s.Files.Len())
-		}
 		s.NextSeq, s.Vector = mark.NextSeq, mark.Vector
+		if sum, err := digest(s, math.MinInt64); err != nil || sum != mark.Digest {
+			return nil, fault.New(fault.Corrupt, op, "its content is not that of its digest")
+		}
 	} else {
 		if !foreign {
 			return nil, fault.New(fault.Unsupported, op, "it was written by another engine")

@@ -14,8 +14,9 @@ import (
 const tombstoneAge = 7 * 24 * time.Hour
 
 // checkpointRows yields the actions of a checkpoint of s: protocol, metadata,
-// transactions by appId, tombstones that are not expired, files by place.
-func checkpointRows(s *State, now time.Time) iter.Seq[cpRow] {
+// transactions by appId, tombstones not older than expired (ms since the
+// epoch), files by place.
+func checkpointRows(s *State, expired int64) iter.Seq[cpRow] {
 	return func(yield func(cpRow) bool) {
 		p := s.Protocol
 		if !yield(cpRow{Protocol: &cpProtocol{MinReaderVersion: p.MinReaderVersion, MinWriterVersion: p.MinWriterVersion}}) {
@@ -30,7 +31,6 @@ func checkpointRows(s *State, now time.Time) iter.Seq[cpRow] {
 				return
 			}
 		}
-		expired := now.Add(-tombstoneAge).UnixMilli()
 		for r := range s.tombs.all() {
 			if r.DeletionTimestamp < expired {
 				continue

@@ -91,18 +91,17 @@ func decodeRecords(body []byte) (out []versionRecord, err error) {
 	}
 	r := parquet.NewGenericReader[versionRecord](f)
 	defer func() { err = errors.Join(err, r.Close()) }()
-	out = make([]versionRecord, f.NumRows())
-	for n := 0; n < len(out); {
-		m, err := r.Read(out[n:])
-		n += m
+	rows := make([]versionRecord, 256) // not NumRows: a damaged footer may claim any number
+	for {
+		n, err := r.Read(rows)
+		out = append(out, rows[:n]...)
 		if errors.Is(err, io.EOF) {
-			return out[:n], nil
+			return out, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
 }
 
 // Logical is what stays known of every version for ever.
