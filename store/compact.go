@@ -138,44 +138,16 @@ func (l *Lake) joinFiles(ctx context.Context, t *schema.Table, st *delta.State, 
 
 // joinRows encodes the rows of a run, in the order of their places.
 func (l *Lake) joinRows(ctx context.Context, t *schema.Table, st *delta.State, run []*delta.File) (*datafile.Encoded, error) {
-	switch t {
-	case schema.Trajectories:
-		return joinAs(ctx, l, t, st, run, func(r *schema.Trajectory, version, seq int64) { r.RowVersion, r.RowSeq = &version, &seq })
-	case schema.Annotations:
-		return joinAs(ctx, l, t, st, run, func(r *schema.Annotation, version, seq int64) { r.RowVersion, r.RowSeq = &version, &seq })
-	case schema.Tensors:
-		return joinAs(ctx, l, t, st, run, func(r *schema.Tensor, version, seq int64) { r.RowVersion, r.RowSeq = &version, &seq })
-	}
-	return joinAs(ctx, l, t, st, run, func(r *schema.LedgerEntry, version, seq int64) { r.RowVersion, r.RowSeq = &version, &seq })
-}
-
-func joinAs[T schema.Row](ctx context.Context, l *Lake, t *schema.Table, st *delta.State, run []*delta.File, place func(row *T, version, seq int64)) (*datafile.Encoded, error) {
-	w, err := datafile.NewWriter[T](t, nil)
-	if err != nil {
-		return nil, err
-	}
-	columns := make([]string, len(t.Columns))
-	for i, c := range t.Columns {
-		columns[i] = c.Name
-	}
+	var inputs []datafile.FoldInput
 	for _, f := range run {
-		for pl, err := range l.readPart(ctx, part{t, f, st.NextSeq}, columns, 0) {
-			if err != nil {
-				return nil, err
-			}
-			for i, seq := range pl.seqs {
-				row, err := schema.RowFromArrow[T](pl.rec, i)
-				if err != nil {
-					return nil, err
-				}
-				place(row, pl.versions[i], seq)
-				if err := w.Write(row); err != nil {
-					return nil, err
-				}
-			}
+		file, done, err := l.files.open(ctx, part{t, f, st.NextSeq})
+		if err != nil {
+			return nil, err
 		}
+		defer done()
+		inputs = append(inputs, datafile.FoldInput{File: file, FirstSeq: f.FirstSeq, Version: f.Version})
 	}
-	return w.Close()
+	return datafile.Fold(ctx, t, inputs, nil)
 }
 
 // String names a part for messages.
