@@ -346,7 +346,7 @@ func TestMemoryOfADocument(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	ratio := float64(after.HeapAlloc-before.HeapAlloc) / float64(len(doc))
 	t.Logf("%.1f times the text", ratio)
-	if ratio > 8 {
+	if ratio > 6 {
 		t.Errorf("%.1f times the text", ratio)
 	}
 	runtime.KeepAlive(v)

@@ -388,6 +388,9 @@ func (s *Scanner) element() (rec Record, ok bool, err error) {
 			return rec, false, s.bad(s.line, "text after the end of the top-level array: %q", c)
 		}
 		return rec, false, nil
+	case '}':
+		s.done = true
+		return rec, false, s.bad(s.line, "a value or ']' expected in the top-level array, found '}'")
 	}
 	return s.bracketed(true)
 }

@@ -1,6 +1,7 @@
 package canon
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -128,4 +129,37 @@ func TestGigabyteLineInBoundedMemory(t *testing.T) {
 	if alloc := after.TotalAlloc - before.TotalAlloc; alloc > 100<<20 {
 		t.Errorf("%d MB allocated for a limit of 16 MB", alloc>>20)
 	}
+}
+
+// FuzzScanner shows that any input ends, in no more records than it has bytes,
+// and that lines of good JSON are all found wherever the reader cuts.
+func FuzzScanner(f *testing.F) {
+	for _, s := range []string{"{\"a\":1}\n{\"a\":", "[{\"a\":1},\n2,\"x]\"]", "{\n\"a\":1\n}\n{}\n", "}\n]\n\"", "[1,,2]x", "\ufeff[[", "1 2 3\n{", "{}{}{}\n[1]\n"} {
+		f.Add([]byte(s), uint8(0))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, shape uint8) {
+		run := func(r io.Reader) (out []string) {
+			s := NewScanner(r, ScanOptions{Shape: Shape(shape % 3), MaxRecord: 64})
+			for range len(data) + 2 {
+				rec, err := s.Next()
+				var bad *RecordError
+				switch {
+				case err == io.EOF:
+					return out
+				case errors.As(err, &bad):
+					out = append(out, bad.Error())
+				case err != nil:
+					t.Fatal(err)
+				default:
+					out = append(out, fmt.Sprint(rec.Offset, " ", string(Append(nil, rec.Value))))
+				}
+			}
+			t.Fatalf("more records than bytes: %q", data)
+			return nil
+		}
+		whole, bytewise := run(bytes.NewReader(data)), run(iotest.OneByteReader(bytes.NewReader(data)))
+		if strings.Join(whole, "|") != strings.Join(bytewise, "|") {
+			t.Fatalf("%q\n%q\n%q", data, whole, bytewise)
+		}
+	})
 }
