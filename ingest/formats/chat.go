@@ -67,6 +67,9 @@ func roleOf(raw string) string {
 
 // chat reads a list of messages.
 func (b *builder) chat(messages canon.Value, c chat) {
+	if b.err != nil {
+		return
+	}
 	if messages.Kind() != canon.Array {
 		b.bad(c.list, "a list of messages", messages)
 		return

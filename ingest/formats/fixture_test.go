@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,11 +20,23 @@ var update = flag.Bool("update", false, "write the golden files of testdata anew
 // fixtures are the hand-made inputs, by format.
 func fixtures(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*/*.json*")
+	files, err := fixtureFiles()
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no fixtures: %v", err)
 	}
 	return files
+}
+
+// fixtureFiles are the files below testdata but the golden ones and those that
+// only stand beside another.
+func fixtureFiles() (files []string, err error) {
+	err = filepath.WalkDir("testdata", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && strings.Contains(filepath.Base(name), ".json") && !strings.Contains(name, "golden") && !strings.HasSuffix(name, ".result.json") {
+			files = append(files, name)
+		}
+		return err
+	})
+	return files, err
 }
 
 // source is a file as the command line would hand it over.
@@ -62,7 +75,7 @@ func TestGolden(t *testing.T) {
 	for _, name := range fixtures(t) {
 		t.Run(name, func(t *testing.T) {
 			im, data := detectFile(t, name)
-			if want := filepath.Base(filepath.Dir(name)); im.Name() != want {
+			if want := strings.Split(name, "/")[1]; im.Name() != want {
 				t.Errorf("read as %s, want %s", im.Name(), want)
 			}
 			var got bytes.Buffer

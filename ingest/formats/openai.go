@@ -23,7 +23,9 @@ func (openAI) Sniff(s *Sample) int {
 	}
 	r := s.Record()
 	switch {
-	case isMessage(get(r, "messages").At(0)), isMessage(get(r, "prompt").At(0)):
+	case isMessage(get(r, "messages").At(0)):
+		return 60
+	case isMessage(get(r, "prompt").At(0)) && isMessage(get(r, "completion").At(0)) && !r.Has("reward"):
 		return 60
 	case isMessage(get(requestOf(r), "messages").At(0)):
 		return 65
@@ -79,16 +81,24 @@ func responseOf(v canon.Value) canon.Value {
 	return canon.Value{}
 }
 
-// shape reads a list of messages as one record, any other list by element.
-func (openAI) shape(s *Sample) canon.Shape {
-	if s.IsArray() && isMessage(s.Top().At(0)) {
-		return canon.Values
-	}
-	return canon.Auto
-}
-
 func (im openAI) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
-	return eachRecord(ctx, r, src, im.shape, func(d document) []Record { return im.record(d, src) })
+	return func(yield func(Record) bool) {
+		o, err := openSource(r, src)
+		if err != nil {
+			yield(Record{Err: err})
+			return
+		}
+		m := func(d document) []Record { return im.record(d, src) }
+		list := o.sample.IsArray() && isMessage(o.sample.Top().At(0))
+		switch {
+		case !list:
+			scanAll(ctx, o.r, src, canon.ScanOptions{MaxRecord: src.MaxRecord}, 0, m, yield)
+		case o.sample.firstLineWhole():
+			scanAll(ctx, o.r, src, canon.ScanOptions{Shape: canon.Values, MaxRecord: src.MaxRecord}, 0, m, yield)
+		default:
+			eachValue(ctx, o.r, src, m, yield)
+		}
+	}
 }
 
 func (im openAI) record(d document, src Source) []Record {

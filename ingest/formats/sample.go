@@ -47,6 +47,13 @@ func (s *Sample) Record() canon.Value {
 	return s.first
 }
 
+// firstLineWhole reports whether the first value ends on the line it begins on.
+func (s *Sample) firstLineWhole() bool {
+	line, _, _ := bytes.Cut(bytes.TrimLeft(s.head, " \t\r\n"), []byte("\n"))
+	_, whole := cutShort(line)
+	return whole
+}
+
 // unknown is the error for a file that no importer knows.
 func (s *Sample) unknown() error {
 	e := fault.New(fault.Invalid, "read "+s.name, "no known trajectory format is recognised")

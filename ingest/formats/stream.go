@@ -110,6 +110,33 @@ func syntaxError(src Source, bad *canon.RecordError) error {
 // autoShape reads the elements of a top-level array, else one value after the other.
 func autoShape(*Sample) canon.Shape { return canon.Auto }
 
+// eachValue maps values that stand one behind the other and may span lines, each
+// held whole. What is behind a broken one is not read.
+func eachValue(ctx context.Context, r *bufio.Reader, src Source, m mapping, yield func(Record) bool) {
+	s := section{r: r, line: 1, max: recordLimit(src)}
+	s.skipBOM()
+	for index := int64(0); ; index++ {
+		if err := ctx.Err(); err != nil {
+			yield(Record{Index: index, Err: fault.WrapAs(fault.Cancelled, "import "+src.Name, err)})
+			return
+		}
+		if _, err := s.peek(); err == io.EOF {
+			return
+		}
+		line := s.line
+		v, err := s.value()
+		if err != nil {
+			yield(Record{Line: line, Index: index, Err: sectionError(src, line, err)})
+			return
+		}
+		for _, out := range m(document{v, line, index}) {
+			if !yield(out) {
+				return
+			}
+		}
+	}
+}
+
 // wrong is the record of a document that is not what the importer reads.
 func wrong(src Source, d document, im Importer, why string) []Record {
 	e := invalid(src.Name, d.line, "", "not a %s record: %s", im.Name(), why)
@@ -151,6 +178,24 @@ func (s *section) peek() (byte, error) {
 			return c, s.r.UnreadByte()
 		}
 	}
+}
+
+func (s *section) skipBOM() {
+	if b, _ := s.r.Peek(3); string(b) == "\xef\xbb\xbf" {
+		s.r.Discard(3)
+		s.off += 3
+	}
+}
+
+// open reads the bracket that an object begins with; false if there is none.
+func (s *section) open() (bool, error) {
+	s.skipBOM()
+	c, err := s.peek()
+	if err != nil || c != '{' {
+		return false, err
+	}
+	_, err = s.byte()
+	return true, err
 }
 
 // key reads the next key of the object and its colon. done is set at the

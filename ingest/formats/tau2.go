@@ -2,7 +2,6 @@ package formats
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,6 +48,7 @@ type tau2Header struct {
 	tasks     map[string]canon.Value
 	rest      []canon.Member
 	run       string // tells runs apart: 12 hex digits of the header's digest
+	beside    bool   // it was read from another file
 }
 
 func (h *tau2Header) take(key string, v canon.Value) {
@@ -120,7 +120,7 @@ func recordLimit(src Source) int64 {
 
 // beside reads the header of the run that a simulation's own file belongs to.
 func (im tau2Bench) beside(src Source) *tau2Header {
-	h := &tau2Header{}
+	h := &tau2Header{beside: true}
 	if src.Open == nil {
 		return h
 	}
@@ -130,7 +130,7 @@ func (im tau2Bench) beside(src Source) *tau2Header {
 	}
 	defer f.Close()
 	s := section{r: bufio.NewReaderSize(f, sniffWindow), line: 1, max: recordLimit(src)}
-	if c, err := s.byteAfterBOM(); err != nil || c != '{' {
+	if isObject, err := s.open(); err != nil || !isObject {
 		return h
 	}
 	for {
@@ -180,6 +180,11 @@ func (im tau2Bench) simulation(d document, src Source, h *tau2Header) []Record {
 	v := d.value
 	if !v.Has("task_id") || !v.Has("messages") && !v.Has("ticks") {
 		return wrong(src, d, im, "it has no task_id and messages")
+	}
+	if id := idText(get(v, "task_id")); id != nil && h.beside && h.tasks != nil {
+		if _, known := h.tasks[*id]; !known {
+			h = &tau2Header{} // another run's results stand beside it
+		}
 	}
 	b := newBuilder(im.Name())
 	m := tau2Map{builder: b}
@@ -239,7 +244,7 @@ func (f *tau2File) run() {
 }
 
 func (f *tau2File) members() error {
-	if c, err := f.byteAfterBOM(); err != nil || c != '{' {
+	if isObject, err := f.open(); err != nil || !isObject {
 		return err
 	}
 	for {
@@ -313,20 +318,6 @@ func tau2Status(_ canon.Value, text string) *string {
 		return some("error")
 	}
 	return some("ok")
-}
-
-// trimBOM is used by readers of one member at a time.
-var bom = []byte("\xef\xbb\xbf")
-
-func (s *section) byteAfterBOM() (byte, error) {
-	if b, _ := s.r.Peek(3); bytes.Equal(b, bom) {
-		s.r.Discard(3)
-		s.off += 3
-	}
-	if _, err := s.peek(); err != nil {
-		return 0, err
-	}
-	return s.byte()
 }
 
 // participants of a simulation, by its header.

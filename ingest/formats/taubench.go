@@ -65,7 +65,7 @@ func FileFacts(format, name string) map[string]string {
 
 var (
 	tauRun       = regexp.MustCompile(`^(tool-calling|act|react|few-shot)-(.+)-([0-9.]+)_range_(-?\d+)-(-?\d+)_user-(.+)-(llm|react|verify|reflection|human)_(\d+)\.jsonl?`)
-	tauPublished = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.:-]*)-(?:airline|retail)(?:[_.].*)?\.jsonl?`)
+	tauPublished = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.:-]*)-(airline|retail)(?:[_.].*)?\.jsonl?`)
 )
 
 // tauFacts reads the names that tau-bench gives to its results, and those of the
@@ -75,7 +75,7 @@ func tauFacts(base string) map[string]string {
 		return map[string]string{"agent": m[1], "model": m[2], "temperature": m[3], "user_model": m[6], "user": m[7], "run": m[8]}
 	}
 	if m := tauPublished.FindStringSubmatch(base); m != nil {
-		return map[string]string{"model": m[1]}
+		return map[string]string{"domain": m[2], "model": m[1]}
 	}
 	return nil
 }
@@ -162,7 +162,11 @@ func reward(name string, v *float64, scorer string) schema.Reward {
 // tauRun fills what belongs to the run: domain, model, participants, group.
 func (b *builder) tauRun(info canon.Value, facts map[string]string, src Source) {
 	row := b.row
-	if d := b.tauDomain(info); d != "" {
+	d := b.tauDomain(info)
+	if d == "" {
+		d = facts["domain"]
+	}
+	if d != "" {
 		row.TaskSet, row.EnvID = some("tau-bench-"+d), some("tau-bench-"+d)
 	}
 	row.Harness = some("tau-bench")

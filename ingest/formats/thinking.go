@@ -26,7 +26,7 @@ const (
 // setThinking gives a turn its thinking and says where it stood and how true it is.
 func (b *builder) setThinking(t *turn, text, placement, fidelity string) {
 	if t.Thinking != nil {
-		text = *t.Thinking + text
+		text = *t.Thinking + "\n\n" + text
 	}
 	t.Thinking = &text
 	b.place(t, placement)
@@ -110,6 +110,9 @@ func (b *builder) splitPairs(t *turn, content string) {
 			text.WriteString(before)
 		}
 		parts = append(parts, part{"thinking", inside})
+		if thought.Len() > 0 {
+			thought.WriteString("\n\n")
+		}
 		thought.WriteString(inside)
 		rest = tail
 	}
