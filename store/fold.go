@@ -154,6 +154,9 @@ func (v *view) any(kinds ...noteKind) bool {
 // last is the value of the trajectory's newest annotation of a kind; ok is false
 // when there is none. A value of null is NaN.
 func (v *view) last(id string, kind noteKind) (value float64, ok bool) {
+	if v == nil {
+		return 0, false
+	}
 	v.c.mu.RLock()
 	defer v.c.mu.RUnlock()
 	best := int64(-1)
@@ -171,6 +174,9 @@ func (v *view) last(id string, kind noteKind) (value float64, ok bool) {
 // quarantined reports whether a quarantine of any of the targets stands: for some
 // name and scorer the newest of quarantine and restore is a quarantine.
 func (v *view) quarantined(targets ...target) bool {
+	if v == nil {
+		return false
+	}
 	v.c.mu.RLock()
 	defer v.c.mu.RUnlock()
 	for _, t := range targets {

@@ -300,6 +300,11 @@ func TestAnnotationsFoldIntoTheNextSnapshot(t *testing.T) {
 	rows := testlake.Rows(l, "a", 20, 1)
 	mustAppend(t, l, rows)
 	before := head(t, l)
+	for _, err := range before.Scan(ctx, store.ScanOptions{Columns: []string{"trajectory_id", "priority", "quarantined", "reward", "reward_raw"}}) {
+		if err != nil {
+			t.Fatalf("the folded view of a lake without annotations: %v", err)
+		}
+	}
 	notes := []*schema.Annotation{
 		note("reward", "a-1", new(0.125), "s1"), note("reward", "a-1", new(0.75), "s2"), note("priority", "a-2", new(3.5), ""), note("quarantine", "a-3", nil, "rules"),
 	}
