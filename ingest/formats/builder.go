@@ -103,8 +103,8 @@ func without(v canon.Value, but ...string) canon.Value {
 	return canon.Obj(ms...)
 }
 
-// object is the JSON text of the members; nil without members.
-func object(ms []canon.Member) *string {
+// objectText is the JSON text of the members; nil without members.
+func objectText(ms []canon.Member) *string {
 	if len(ms) == 0 {
 		return nil
 	}
@@ -161,10 +161,10 @@ func (b *builder) finish(src Source, d document) {
 		if v := lists(t.results); !v.IsNull() {
 			t.keep(b, "tool_results", v)
 		}
-		t.Turn.Extra = object(t.extra)
+		t.Turn.Extra = objectText(t.extra)
 		row.Turns[i] = t.Turn
 	}
-	row.Extra = object(b.extra)
+	row.Extra = objectText(b.extra)
 	applySet(row, src.Set)
 	if row.Source == nil {
 		row.Source = &schema.Source{}
