@@ -200,7 +200,7 @@ func (a *assembler) scalars(f *field, in scope, n int) (arrow.ArrayData, error) 
 	var valid *memory.Buffer
 	var missing int
 	var err error
-	if v.n != n || in.def > 0 && s.leaf.def == in.def {
+	if v.n != n { // else every slot has its value
 		if valid, missing, err = f.validity(s, in, n, s.leaf.def); err != nil {
 			return nil, err
 		}

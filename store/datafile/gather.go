@@ -206,6 +206,16 @@ func (g *gatherer) read(ctx context.Context, block []*wanted) error {
 // stream puts a leaf's rows together, in the order wanted.
 func (g *gatherer) stream(ctx context.Context, l *leaf, spots []place) (*stream, error) {
 	s := &stream{leaf: l}
+	var n, size float64
+	var stored int64
+	for _, at := range spots {
+		grp := &g.f.groups[at.group]
+		c := &grp.chunks[l.index]
+		n += float64(c.values) / float64(grp.rows)
+		size += float64(c.raw) / float64(grp.rows)
+		stored = max(stored, c.size)
+	}
+	s.reserve(1.3*n+8, 1.3*size+64, stored)
 	for _, at := range spots {
 		if err := ctx.Err(); err != nil {
 			return nil, err

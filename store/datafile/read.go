@@ -304,8 +304,7 @@ func (c *cursor) presize(s *stream, batch []Range, rows int) {
 		}
 		part = min(1, 1.1*bytes/float64(c.chunk.raw))
 	}
-	n := int(part * float64(min(c.chunk.values, maxEntries)))
-	s.reserve(n, min(int(part*float64(c.chunk.raw)), maxRecord))
+	s.reserve(part*float64(c.chunk.values), part*float64(c.chunk.raw), c.chunk.size)
 }
 
 // rowsOf is how many rows page i has.

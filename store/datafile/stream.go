@@ -18,8 +18,14 @@ type stream struct {
 	vals values
 }
 
-// reserve makes room for n entries that decode to about the given bytes.
-func (s *stream) reserve(n, bytes int) {
+// reserve makes room for n entries that decode to about the given bytes, as the
+// footer has it. Of what a footer claims, only so much is believed as the stored
+// bytes make likely; the rest grows as it comes.
+func (s *stream) reserve(n, bytes float64, stored int64) {
+	s.make(int(min(n, 64*float64(stored)+1024, 1<<20)), int(min(bytes, 64*float64(stored)+1024, 16<<20)))
+}
+
+func (s *stream) make(n, bytes int) {
 	if s.leaf.def > 0 {
 		s.def = make([]uint8, 0, n)
 	}
