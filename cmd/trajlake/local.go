@@ -117,6 +117,10 @@ func (l *local) Rows(ctx context.Context, ref, pred string, each func(*schema.Tr
 	return placeOf(s), nil
 }
 
+// batchFactColumns are in every batch, behind the columns asked for, as in those
+// of a server.
+var batchFactColumns = []string{"trajectory_id", "task_id", "effort", "reward"}
+
 func (l *local) Sample(ctx context.Context, spec replay.Spec, position uint64, columns []string) (*batch, error) {
 	s, err := replay.Resolve(ctx, l.lake, spec)
 	if err != nil {
@@ -129,6 +133,15 @@ func (l *local) Sample(ctx context.Context, spec replay.Spec, position uint64, c
 	b, err := sampler.Draw(position)
 	if err != nil {
 		return nil, err
+	}
+	if columns == nil {
+		columns = spec.Columns
+	}
+	columns = slices.Clone(columns)
+	for _, c := range batchFactColumns {
+		if !slices.Contains(columns, c) {
+			columns = append(columns, c)
+		}
 	}
 	rec, err := sampler.Rows(ctx, b, columns)
 	if err != nil {

@@ -120,17 +120,9 @@ func (f *sampleFlags) read(given *pflag.FlagSet, a *app) (replay.Spec, error) {
 			s.Snapshot = replay.Snapshot{Mode: replay.AtVersion, Version: n}
 		}
 	}
+	f.columns = nil // the spec's
 	if f.format == "json" && s.Columns == nil {
 		f.columns = sampleColumns
-	} else if f.format == "json" {
-		f.columns = slices.Clone(s.Columns)
-		for _, need := range []string{"trajectory_id", "task_id", "effort", "reward"} {
-			if !slices.Contains(f.columns, need) {
-				f.columns = append(f.columns, need)
-			}
-		}
-	} else {
-		f.columns = nil // the spec's
 	}
 	filled := s.Fill(replay.Pinned)
 	return filled, filled.Validate()
