@@ -33,8 +33,10 @@ type appendStream struct {
 	cancel context.CancelCauseFunc
 	calls  chan *appendCall
 	seen   map[string]int64 // digests that earlier streams of the writer had receipts for
-	row    []byte           // pieces of a large row so far
-	total  uint64
+	row    []byte           // pieces of a large row so far; nil when it is over the limit
+	total  uint64           // bytes of that row; 0 when there is none
+	got    uint64           // of them, so far
+	held   int64            // of the server's budget, for that row
 	stall  *time.Timer
 }
 
@@ -74,7 +76,7 @@ func (a *appendStream) read() {
 		if a.stall != nil {
 			a.stall.Stop()
 		}
-		a.s.inflight.Release(int64(a.total)) // of a row that never came to its end
+		a.s.inflight.Release(a.held) // of a row that never came to its end
 	}()
 	defer func() {
 		if p := recover(); p != nil {
@@ -116,9 +118,13 @@ func (a *appendStream) decode(req *rpcpb.AppendRequest) (*appendCall, error) {
 	c := &appendCall{seq: req.GetSeq()}
 	rows := req.GetItems()
 	if p := req.GetChunk(); p != nil {
-		whole, err := a.piece(p)
-		if whole == nil || err != nil {
+		whole, done, err := a.piece(p)
+		if !done || err != nil {
 			return nil, err
+		}
+		if whole == nil {
+			c.items, c.explicit = []ingest.Item{{Fault: tooLarge(p.GetTotal(), a.s.opt.MaxRowBytes)}}, []bool{true}
+			return c, nil
 		}
 		rows = [][]byte{whole}
 		c.bytes = int64(len(whole))
@@ -151,39 +157,46 @@ func (a *appendStream) open(o *rpcpb.AppendOpen) error {
 	return nil
 }
 
-// piece adds a piece of a large row; it returns the whole at the last one.
-func (a *appendStream) piece(p *rpcpb.RowChunk) ([]byte, error) {
+// piece adds a piece of a large row; it returns the whole at the last one. Of a
+// row over the limit nothing is kept: its whole is empty, which is rejected.
+func (a *appendStream) piece(p *rpcpb.RowChunk) (whole []byte, done bool, err error) {
 	const op = "append row in pieces"
-	if a.row == nil {
-		limit := uint64(a.s.opt.MaxRowBytes)
-		if p.GetTotal() == 0 || p.GetTotal() > limit {
-			return nil, fault.New(fault.Exhausted, op, "a row of %d bytes; the limit is %d", p.GetTotal(), limit).
-				WithHint("store oversized parts as blobs, or cut the trajectory into an episode of several")
+	if a.total == 0 {
+		if p.GetTotal() == 0 {
+			return nil, false, fault.New(fault.Usage, op, "the first piece does not say how many bytes the row has")
 		}
-		if err := a.s.inflight.Acquire(a.ctx, int64(p.GetTotal())); err != nil {
-			return nil, fault.WrapAs(fault.Cancelled, op, err)
+		if p.GetTotal() <= uint64(a.s.opt.MaxRowBytes) {
+			if err := a.s.inflight.Acquire(a.ctx, int64(p.GetTotal())); err != nil {
+				return nil, false, fault.WrapAs(fault.Cancelled, op, err)
+			}
+			a.held = int64(p.GetTotal())
+			a.row = make([]byte, 0, p.GetTotal())
 		}
-		a.total = p.GetTotal()
-		a.row = make([]byte, 0, a.total)
+		a.total, a.got = p.GetTotal(), 0
 		a.stall = time.AfterFunc(a.s.opt.RowStall, func() {
 			a.cancel(fault.New(fault.Cancelled, op, "no piece came for %v", a.s.opt.RowStall))
 		})
 	}
 	a.stall.Reset(a.s.opt.RowStall)
-	if p.GetTotal() != a.total || uint64(len(a.row)+len(p.GetData())) > a.total {
-		return nil, fault.New(fault.Usage, op, "the pieces do not make the %d bytes that the first one announced", a.total)
+	a.got += uint64(len(p.GetData()))
+	if p.GetTotal() != a.total || a.got > a.total || (p.GetLast() && a.got != a.total) {
+		return nil, false, fault.New(fault.Usage, op, "the pieces do not make the %d bytes that the first one announced", a.total)
 	}
-	a.row = append(a.row, p.GetData()...)
+	if a.row != nil {
+		a.row = append(a.row, p.GetData()...)
+	}
 	if !p.GetLast() {
-		return nil, nil
+		return nil, false, nil
 	}
 	a.stall.Stop()
-	if uint64(len(a.row)) != a.total {
-		return nil, fault.New(fault.Usage, op, "the pieces make %d bytes, the first one announced %d", len(a.row), a.total)
-	}
-	whole := a.row
-	a.row, a.total = nil, 0 // its bytes of the budget go with the call
-	return whole, nil
+	whole = a.row
+	a.row, a.total, a.held = nil, 0, 0 // its bytes of the budget go with the call
+	return whole, true, nil
+}
+
+func tooLarge(bytes uint64, limit int64) error {
+	return fault.New(fault.Invalid, "append row", "it has %d bytes; the limit is %d", bytes, limit).
+		WithHint("store oversized parts as blobs, or cut the trajectory into an episode of several")
 }
 
 // commit appends what the reader decoded, in order, and answers.

@@ -76,6 +76,9 @@ func (s *clientSession) Append(ctx context.Context, items []ingest.Item) ([]stor
 	}
 	for i, r := range answers {
 		receipts[at[i]] = receiptIn(r)
+		if r.GetId() == "" { // the server could not read it
+			receipts[at[i]].ID = items[at[i]].Row.TrajectoryID
+		}
 		s.settled = append(s.settled, r.GetDigest()...)
 	}
 	s.park()

@@ -30,16 +30,27 @@ func faultOf(err error) *rpcpb.Fault {
 		Field:   cut(fault.FieldOf(err), maxOp),
 		Hint:    cut(fault.HintOf(err), maxHint),
 	}
-	var e *fault.Error
-	if errors.As(err, &e) && e.Op != "" && strings.HasPrefix(f.Message, e.Op+": ") {
-		f.Op = cut(e.Op, maxOp)
-		f.Message = strings.TrimPrefix(f.Message, e.Op+": ")
+	if op := opOf(err); strings.HasPrefix(f.Message, op+": ") {
+		f.Op = cut(op, maxOp)
+		f.Message = strings.TrimPrefix(f.Message, op+": ")
 	}
 	if f.Field != "" {
 		f.Message = strings.TrimPrefix(f.Message, f.Field+": ")
 	}
 	f.Message = cut(f.Message, maxMessage)
 	return f
+}
+
+// opOf is the first Op that is set in err's chain, outermost first.
+func opOf(err error) string {
+	var e *fault.Error
+	for errors.As(err, &e) && e.Op == "" {
+		err = e.Err
+	}
+	if e == nil {
+		return ""
+	}
+	return e.Op
 }
 
 // cut shortens s to at most n bytes of valid UTF-8.

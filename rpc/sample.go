@@ -92,14 +92,14 @@ func slice(b *replay.Batch, rank, world int) error {
 	return nil
 }
 
-// record fetches the rows: the facts, then columns (nil: the spec's), then those of
-// the draw. Its metadata says which batch it is.
+// record fetches the rows: columns (nil: the spec's), then the facts that are not
+// among them, then the columns of the draw. Its metadata says which batch it is.
 func (d *drawn) record(ctx context.Context, columns []string) (arrow.Record, error) {
 	if columns == nil {
 		columns = d.sampler.Spec().Columns
 	}
-	all := slices.Clone(facts)
-	for _, c := range columns {
+	all := slices.Clone(columns)
+	for _, c := range facts {
 		if !slices.Contains(all, c) {
 			all = append(all, c)
 		}

@@ -344,11 +344,15 @@ func TestLargeRow(t *testing.T) {
 		row.Turns = append(row.Turns, schema.Turn{Role: new("user"), Text: &text})
 	}
 	row.TrajectoryID = "too-large"
-	if _, err := s.Append(t.Context(), []ingest.Item{{Row: row}}); !fault.Is(err, fault.Exhausted) || fault.HintOf(err) == "" {
-		t.Errorf("a row over the limit: %v", err)
+	got, err = s.Append(t.Context(), []ingest.Item{{Row: row}, {Row: rows[0]}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got, err := s.Append(t.Context(), []ingest.Item{{Row: rows[0]}}); err != nil || got[0].Status != store.Duplicate {
-		t.Errorf("the session after it: %v %v", got, err)
+	if r := got[0]; r.Status != store.Rejected || r.ID != "too-large" || !fault.Is(r.Err, fault.Invalid) || fault.HintOf(r.Err) == "" {
+		t.Errorf("a row over the limit: %+v", r)
+	}
+	if got[1].Status != store.Duplicate {
+		t.Errorf("the row behind it: %+v", got[1])
 	}
 }
 

@@ -58,17 +58,15 @@ def from_rpc(e: grpc.RpcError) -> TrajlakeError:
     return error_of(kind, e.details() or str(e), hint=hint)  # type: ignore[attr-defined]
 
 
-def from_arrow(e: BaseException) -> TrajlakeError:
-    """The exception of a failed Flight call."""
-    extra = getattr(e, "extra_info", None)
-    if extra:
-        f = _fault_in(extra if isinstance(extra, bytes) else bytes(extra, "latin-1"))
-        if f is not None:
-            return from_fault(f)
+def from_arrow(e: BaseException, details: bytes = b"") -> TrajlakeError:
+    """The exception of a failed Flight call; details is the trailer of the status, if it is known."""
+    f = _fault_in(details) if details else None
+    if f is not None:
+        return from_fault(f)
     kind, hint = "internal", ""
     if isinstance(e, flight.FlightUnavailableError):
         kind, hint = "unavailable", "is the server running at this address?"
-    elif isinstance(e, flight.FlightTimedOutError | flight.FlightCancelledError):
+    elif isinstance(e, (flight.FlightTimedOutError, flight.FlightCancelledError)):
         kind = "cancelled"
     elif isinstance(e, pa.ArrowKeyError):
         kind = "not_found"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pyarrow as pa
-import pyarrow.flight as flight
 
 from . import _faults, _spool
+from ._flight import Flights
 from ._pb import trajlake_service_pb2 as pb
 from ._receipt import Receipt, receipt_of
 from ._replay import Replay, Spec
@@ -64,16 +63,12 @@ class Lake:
         self.retry_for = retry_for
         self._channel = grpc.insecure_channel(self.addr, options=_OPTIONS)
         self._calls: dict[str, Callable] = {}
-        self._lock = threading.Lock()
-        self._flight_client: flight.FlightClient | None = None
+        self._flights = Flights(self.addr)
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
         self._channel.close()
-        with self._lock:
-            if self._flight_client is not None:
-                self._flight_client.close()
-                self._flight_client = None
+        self._flights.close()
 
     def __enter__(self) -> Lake:
         return self
@@ -82,12 +77,6 @@ class Lake:
         self.close()
 
     # Calls.
-
-    def _flight(self) -> flight.FlightClient:
-        with self._lock:
-            if self._flight_client is None:
-                self._flight_client = flight.FlightClient(f"grpc://{self.addr}", generic_options=[("grpc.enable_http_proxy", 0)])
-            return self._flight_client
 
     def _unary(self, name: str, request: Any, answer: Any) -> Any:
         call = self._calls.get(name)
@@ -131,7 +120,9 @@ class Lake:
 
         def settler(at: int) -> Callable[[pb.AppendReceipt], None]:
             def settle(r: pb.AppendReceipt) -> None:
-                receipts[at] = receipt_of(r)
+                receipt = receipt_of(r)
+                receipt.trajectory_id = receipt.trajectory_id or receipts[at].trajectory_id
+                receipts[at] = receipt
 
             return settle
 
@@ -281,10 +272,7 @@ class Lake:
         ticket: dict[str, Any] = {"kind": "scan", "table": table, "where": where, "snapshot": _ref(snapshot)}
         if columns is not None:
             ticket["columns"] = list(columns)
-        try:
-            return self._flight().do_get(flight.Ticket(json.dumps(ticket).encode())).to_reader()
-        except _faults.ARROW_ERRORS as e:
-            raise _faults.from_arrow(e) from None
+        return self._flights.stream(ticket)
 
     def replay(self, spec: Spec, *, position: int = 0, rank: int = 0, world_size: int = 1, prefetch: int = 1) -> Replay:
         """An endless iterator of batches drawn as spec says; see Replay and Batch.

@@ -10,9 +10,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.flight as flight
-
-from . import _faults
 from ._batch import Batch
 from .errors import TrajlakeError, UsageError
 
@@ -102,17 +99,14 @@ class Replay(Iterator[Batch]):
         ticket = {"kind": "batch", "spec": self._spec, "position": position, "rank": self._rank, "world": self._world}
         if self._snapshot:
             ticket["snapshot"] = self._snapshot
-        raw = flight.Ticket(json.dumps(ticket).encode())
         end = time.monotonic() + self._lake.retry_for
         pause = 0.05
         while True:
             try:
-                table = self._lake._flight().do_get(raw).read_all()
-                return Batch(table, position, self._rank, self._world)
-            except _faults.ARROW_ERRORS as e:
-                error = _faults.from_arrow(e)
-            if self._closed or error.kind not in _faults.RETRYABLE or time.monotonic() + pause > end:
-                raise error
+                return Batch(self._lake._flights.table(ticket), position, self._rank, self._world)
+            except TrajlakeError as e:
+                if self._closed or e.kind != "unavailable" or time.monotonic() + pause > end:
+                    raise
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
 

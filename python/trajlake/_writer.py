@@ -69,7 +69,9 @@ class Writer:
         return at
 
     def _set(self, at: int, r: pb.AppendReceipt) -> None:
-        self._receipts[at] = receipt_of(r)
+        receipt = receipt_of(r)
+        receipt.trajectory_id = receipt.trajectory_id or self._receipts[at].trajectory_id
+        self._receipts[at] = receipt
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every row written has its receipt, with a spool until it is on disk.
