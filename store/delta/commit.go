@@ -321,6 +321,9 @@ func (l *Log) putVersion(ctx context.Context, v int64, body []byte, txnID string
 		case errors.Is(err, blob.ErrNotDurable):
 			return false, fault.New(fault.Unavailable, op, "%v", err).
 				WithHint("The storage failed to flush. Nothing of this commit was acknowledged. Stop this process and check the disk; the data files are kept.")
+		case limit.Err() != nil && ctx.Err() == nil: // our own patience ended, not the caller's
+			unknown = unknown || errors.Is(err, blob.ErrUnknown)
+			return l.lastLook(ctx, key, body, txnID, unknown, err)
 		case definite(err) && !unknown:
 			return false, storeError(op, err)
 		}

@@ -354,6 +354,7 @@ func crashRun(t *testing.T, do blob.Action, at int) (done bool) {
 	if err != nil && !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("crash at %d: %v is no fault of the store", at, err)
 	}
+	opt.Patience = 0 // the store is well again
 	l := mustCreate(t, inner, opt)
 	s := l.Head()
 	for name, v := range acked {
