@@ -17,7 +17,7 @@ help: ## list the targets
 
 build: ## build/bin/trajlake
 	@mkdir -p $(BUILD)/bin
-	go build -trimpath -ldflags "$(LDFLAGS)" -o $(BIN) ./cmd/trajlake
+	go build -ldflags "$(LDFLAGS)" -o $(BIN) ./cmd/trajlake
 
 $(VENV)/ok: python/pyproject.toml internal/interop/requirements.txt
 	python3 -m venv $(VENV)
