@@ -281,3 +281,23 @@ func TestRealExchanges(t *testing.T) {
 		}
 	}, func(n *tally) { n.Errors = 0 })
 }
+
+// TestRealNothingLost looks for every text of one real file of each kind in its rows.
+func TestRealNothingLost(t *testing.T) {
+	for _, pattern := range []string{"tau_bench/docent*.json", "tau2_bench/ironshell_ironforge_v3*.json", "tau2_bench/button*.json", "atif/*1.trajectory.json", "atif/*context-summarization.trajectory.json",
+		"mini_swe_agent/deepseek_reasoner_dev/pvlib*1072*.json", "mini_swe_agent/deepseek_reasoner_dev/*1854*.json", "atif/openagents*.json", "atif/rfc__mini*.json"} {
+		files, _ := filepath.Glob(filepath.Join(dataDir(t), pattern))
+		for _, name := range files {
+			im, data := detectFile(t, name)
+			n := 0
+			for rec := range im.Read(context.Background(), bytes.NewReader(data), source(name)) {
+				if n++; n > 10 || rec.Err != nil {
+					break
+				}
+				for _, l := range lost(rec) {
+					t.Errorf("%s record %d: %s", filepath.Base(name), rec.Index, l)
+				}
+			}
+		}
+	}
+}
