@@ -134,23 +134,53 @@ func importSummary(w io.Writer, r *ingest.ImportReport) {
 	printLosses(w, r.Losses)
 }
 
+// printRejections lists what was rejected, by place; the same reason again is
+// counted at the first place.
 func printRejections(w io.Writer, list []ingest.Rejection, all int64) {
-	for i, e := range list {
-		if i == listed {
-			break
-		}
+	type kind struct{ reason, hint string }
+	places := map[kind][]string{}
+	var order []kind
+	for _, e := range list {
 		at := e.File
 		if e.Line > 0 {
 			at = fmt.Sprintf("%s:%d", e.File, e.Line)
 		}
-		fmt.Fprintf(w, "  %s: %s\n", term.Line(at), term.Line(e.Reason))
-		if e.Hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", term.Line(e.Hint))
+		if at == "" {
+			at = e.ID
+		}
+		k := kind{shortReason(e.Reason, at, e.File), e.Hint}
+		if places[k] == nil {
+			order = append(order, k)
+		}
+		places[k] = append(places[k], at)
+	}
+	for i, k := range order {
+		if i == listed {
+			fmt.Fprintf(w, "  … and %d more kinds of rejection; --json lists the first 1,000\n", len(order)-listed)
+			break
+		}
+		more := ""
+		if n := len(places[k]) - 1; n > 0 {
+			more = fmt.Sprintf(" (and %s more, up to %s)", thousands(int64(n)), term.Line(places[k][n]))
+		}
+		fmt.Fprintf(w, "  %s: %s%s\n", term.Line(places[k][0]), term.Line(k.reason), more)
+		if k.hint != "" {
+			fmt.Fprintf(w, "    hint: %s\n", term.Line(k.hint))
 		}
 	}
-	if more := all - int64(min(len(list), listed)); more > 0 {
-		fmt.Fprintf(w, "  … and %s more; --json lists up to 1,000\n", thousands(more))
+	if more := all - int64(len(list)); more > 0 {
+		fmt.Fprintf(w, "  … and %s more\n", thousands(more))
 	}
+}
+
+// shortReason is a reason without the place in front of it, which is printed beside it.
+func shortReason(reason, at, file string) string {
+	for _, place := range []string{at, file} {
+		if i := strings.Index(reason, place+": "); place != "" && i >= 0 && i <= len("decompress ") {
+			return reason[i+len(place)+2:]
+		}
+	}
+	return reason
 }
 
 // printLosses lists what a format did not carry, the most frequent first as far

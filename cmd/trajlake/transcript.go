@@ -13,8 +13,9 @@ import (
 
 // Greatest lengths of texts in a transcript that is not full, in characters.
 const (
-	maxTurnText = 4000
-	maxCallText = 600
+	maxTurnText   = 4000
+	maxSystemText = 1200
+	maxCallText   = 600
 )
 
 // transcript prints one trajectory for reading. All texts of the row are escaped.
@@ -100,7 +101,12 @@ func (t *transcript) outcome() {
 	if r.Success != nil {
 		success = map[bool]string{true: "success", false: "no success"}[*r.Success]
 	}
-	t.fact("outcome", str(r.Status), success, reward, said("termination", join(" / ", str(r.Termination), str(r.TerminationRaw))), said("fault of", str(r.Fault)), said("priority", float(t.folded.Priority)))
+	owner := str(r.Fault)
+	if owner == "none" {
+		owner = ""
+	}
+	t.fact("outcome", str(r.Status), success, reward, said("termination", join(" / ", str(r.Termination), str(r.TerminationRaw))),
+		said("fault of", owner), said("priority", float(t.folded.Priority)))
 	for _, w := range r.Rewards {
 		t.fact("", join(" ", str(w.Name), float(w.Value)), said("weight", float(w.Weight)), said("scorer", join(" ", str(w.Scorer), str(w.ScorerVersion))))
 	}
@@ -130,20 +136,28 @@ func (t *transcript) turn(i int) {
 			notes = append(notes, term.Line(s))
 		}
 	}
-	add(str(u.Actor))
+	if str(u.Actor) != role {
+		add(str(u.Actor))
+	}
 	add(said("after turn", num(u.Parent)))
 	if u.IsDemo != nil && *u.IsDemo {
 		add("demonstration")
 	}
 	add(said("reward", float(u.Reward)))
 	add(said("effort", str(u.Effort)))
-	add(said("finished by", str(u.FinishReason)))
+	if f := str(u.FinishReason); f != "stop" && f != "tool_calls" {
+		add(said("finished by", f))
+	}
 	if len(notes) > 0 {
 		head += " " + t.style.Dim("("+strings.Join(notes, ", ")+")")
 	}
 	fmt.Fprintf(&t.b, "\n%s\n", t.style.Bold(head))
 	t.body("  ", str(u.Thinking), maxTurnText, t.style.Dim)
-	t.body("  ", str(u.Text), maxTurnText, nil)
+	most := maxTurnText
+	if role == "system" || role == "developer" {
+		most = maxSystemText
+	}
+	t.body("  ", str(u.Text), most, nil)
 	if u.Text == nil {
 		t.blocks(u.Blocks)
 	}
