@@ -83,7 +83,7 @@ func FuzzOpenRead(f *testing.F) {
 func TestDamaged(t *testing.T) {
 	r := seeded(t, 52)
 	for _, b := range seeds(t) {
-		for range 400 {
+		for range 150 {
 			bad := bytes.Clone(b)
 			from := 0
 			if r.IntN(2) == 0 {
