@@ -66,12 +66,14 @@ func (im atif) record(d document, src Source, parent *atifParent) []Record {
 			b.keep("trajectory_id", canon.Str(s))
 		}
 	}
-	canonical := v
+	canonical := d.canonical
 	if parent != nil {
 		parent.apply(b.row, id, get(v, "session_id"))
-		canonical = canon.Obj(canon.M("parent", canon.Str(parent.id)), canon.M("record", v))
+		canonical = func() []byte {
+			return canon.Append(nil, canon.Obj(canon.M("parent", canon.Str(parent.id)), canon.M("record", v)))
+		}
 	}
-	out := b.done(src, d, canon.Append(nil, canonical))
+	out := b.done(src, d, canonical())
 	if out[0].Row == nil {
 		return out
 	}
@@ -83,7 +85,7 @@ func (im atif) record(d document, src Source, parent *atifParent) []Record {
 		own.episode = parent.episode
 	}
 	for _, sub := range get(v, "subagent_trajectories").Items() {
-		out = append(out, im.record(document{sub, d.line, d.index}, src, own)...)
+		out = append(out, im.record(document{value: sub, line: d.line, index: d.index}, src, own)...)
 	}
 	return out
 }

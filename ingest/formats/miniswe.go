@@ -63,7 +63,7 @@ func (im miniSWE) record(d document, src Source) []Record {
 		}
 	}
 	m.clock()
-	return b.done(src, d, canon.Append(nil, v))
+	return b.done(src, d, d.canonical())
 }
 
 // miniMap maps the members of one trajectory.

@@ -140,8 +140,7 @@ func (im openAI) conversation(d document, src Source, messages, row canon.Value)
 		b.reject("messages", "the list is empty")
 	}
 	b.rowMembers(row)
-	canonical := d.value
-	return b.done(src, d, canon.Append(nil, canonical))
+	return b.done(src, d, d.canonical())
 }
 
 // openAIKey takes what a row's messages often carry beyond OpenAI's own keys.

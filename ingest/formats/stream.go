@@ -17,7 +17,11 @@ type document struct {
 	value canon.Value
 	line  int64
 	index int64
+	size  int64 // bytes of it in the source; 0 if not known
 }
+
+// canonical are the canonical bytes of the whole document.
+func (d document) canonical() []byte { return canon.Append(make([]byte, 0, d.size+64), d.value) }
 
 // mapping makes the records of one document; most formats make one.
 type mapping func(d document) []Record
@@ -91,7 +95,7 @@ func scanAll(ctx context.Context, r io.Reader, src Source, opt canon.ScanOptions
 			return next, false
 		}
 		next = first + int64(rec.Index) + 1
-		for _, out := range m(document{rec.Value, int64(rec.Line), next - 1}) {
+		for _, out := range m(document{rec.Value, int64(rec.Line), next - 1, rec.Bytes}) {
 			if !yield(out) {
 				return next, false
 			}
@@ -129,7 +133,7 @@ func eachValue(ctx context.Context, r *bufio.Reader, src Source, m mapping, yiel
 			yield(Record{Line: line, Index: index, Err: sectionError(src, line, err)})
 			return
 		}
-		for _, out := range m(document{v, line, index}) {
+		for _, out := range m(document{value: v, line: line, index: index}) {
 			if !yield(out) {
 				return
 			}
@@ -279,6 +283,11 @@ func (b *bounded) Read(p []byte) (int, error) {
 	buf, _ := b.s.r.Peek(min(b.s.r.Buffered(), len(p)))
 	n := 0
 	for n < len(buf) && !b.closed {
+		if b.str && !b.escaped {
+			if n += plainText(buf[n:]); n == len(buf) {
+				break
+			}
+		}
 		if take := b.step(buf[n]); !take {
 			break
 		}
@@ -289,6 +298,18 @@ func (b *bounded) Read(p []byte) (int, error) {
 	b.s.off += int64(n)
 	_, err := b.s.r.Discard(n)
 	return n, err
+}
+
+// plainText is how many bytes of a string's text come before a quote or backslash.
+func plainText(p []byte) int {
+	n := bytes.IndexByte(p, '"')
+	if n < 0 {
+		n = len(p)
+	}
+	if k := bytes.IndexByte(p[:n], '\\'); k >= 0 {
+		n = k
+	}
+	return n
 }
 
 // step follows one byte; false means that it stands behind the value.

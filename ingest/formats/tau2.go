@@ -49,6 +49,8 @@ type tau2Header struct {
 	rest      []canon.Member
 	run       string // tells runs apart: 12 hex digits of the header's digest
 	beside    bool   // it was read from another file
+	infoText  []byte // canonical bytes of info
+	policy    string // digest of the policy
 }
 
 func (h *tau2Header) take(key string, v canon.Value) {
@@ -71,6 +73,10 @@ func (h *tau2Header) take(key string, v canon.Value) {
 }
 
 func (h *tau2Header) close() {
+	h.infoText = canon.Append(nil, h.info)
+	if p, ok := get(h.info, "environment_info", "policy").Str(); ok {
+		h.policy = digest([]byte(p))
+	}
 	if h.info.IsNull() && h.timestamp.IsNull() {
 		return
 	}
@@ -79,15 +85,22 @@ func (h *tau2Header) close() {
 }
 
 // canonical are the bytes of a simulation with the parts of the header that
-// belong to it: the same whether it stands in the results file or beside it.
-func (h *tau2Header) canonical(sim canon.Value, task canon.Value) []byte {
-	ms := []canon.Member{canon.M("simulation", sim)}
-	for _, m := range []canon.Member{canon.M("info", h.info), canon.M("task", task), canon.M("timestamp", h.timestamp)} {
-		if !m.Value.IsNull() {
-			ms = append(ms, m)
-		}
+// belong to it: the same whether it stands in the results file or beside it. The
+// keys are written in their order, and the header's parts once for all.
+func (h *tau2Header) canonical(d document, task canon.Value) []byte {
+	out := make([]byte, 0, d.size+int64(len(h.infoText))+1024)
+	out = append(out, '{')
+	if !h.info.IsNull() {
+		out = append(append(append(out, `"info":`...), h.infoText...), ',')
 	}
-	return canon.Append(nil, canon.Obj(ms...))
+	out = canon.Append(append(out, `"simulation":`...), d.value)
+	if !task.IsNull() {
+		out = canon.Append(append(out, `,"task":`...), task)
+	}
+	if !h.timestamp.IsNull() {
+		out = canon.Append(append(out, `,"timestamp":`...), h.timestamp)
+	}
+	return append(out, '}')
 }
 
 func (im tau2Bench) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
@@ -170,7 +183,7 @@ func (im tau2Bench) document(d document, src Source, h *tau2Header) []Record {
 	own.close()
 	var out []Record
 	for i, sim := range get(d.value, "simulations").Items() {
-		out = append(out, im.simulation(document{sim, d.line, d.index + int64(i)}, src, own)...)
+		out = append(out, im.simulation(document{value: sim, line: d.line, index: d.index + int64(i)}, src, own)...)
 	}
 	return out
 }
@@ -206,7 +219,7 @@ func (im tau2Bench) simulation(d document, src Source, h *tau2Header) []Record {
 		run = &h.run
 	}
 	b.groupBy(src, run)
-	recs := b.done(src, d, h.canonical(v, task))
+	recs := b.done(src, d, h.canonical(d, task))
 	if id, ok := get(v, "id").Str(); ok && id != "" && recs[0].Row != nil {
 		recs[0].Row.TrajectoryID, recs[0].ExplicitID = id, true
 	}

@@ -208,7 +208,7 @@ func (m tau2Map) header(h *tau2Header, task canon.Value) {
 	}
 	m.effort("openai", args)
 	if p, ok := get(env, "policy").Str(); ok {
-		row.SystemDigest = some(digest([]byte(p)))
+		row.SystemDigest = &h.policy
 		for i, x := range m.extra {
 			if s, same := x.Value.Str(); x.Key == "policy" && same && s == p { // whissle repeats it in each simulation
 				m.extra = append(m.extra[:i], m.extra[i+1:]...)

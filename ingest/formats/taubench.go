@@ -82,15 +82,15 @@ func tauFacts(base string) map[string]string {
 
 // withFacts are the canonical bytes of a record and the file-name facts it was
 // read with.
-func withFacts(v canon.Value, facts map[string]string) []byte {
+func withFacts(d document, facts map[string]string) []byte {
 	if len(facts) == 0 {
-		return canon.Append(nil, v)
+		return d.canonical()
 	}
 	var ms []canon.Member
 	for k, f := range facts {
 		ms = append(ms, canon.M(k, canon.Str(f)))
 	}
-	return canon.Append(nil, canon.Obj(canon.M("file", canon.Obj(ms...)), canon.M("record", v)))
+	return canon.Append(make([]byte, 0, d.size+256), canon.Obj(canon.M("file", canon.Obj(ms...)), canon.M("record", d.value)))
 }
 
 func (im tauBench) record(d document, src Source, facts map[string]string) []Record {
@@ -124,7 +124,7 @@ func (im tauBench) record(d document, src Source, facts map[string]string) []Rec
 		}
 	}
 	b.tauRun(get(v, "info"), facts, src)
-	return b.done(src, d, withFacts(v, facts))
+	return b.done(src, d, withFacts(d, facts))
 }
 
 // tauStatus is how a call went: tau-bench's environments answer a failed call
