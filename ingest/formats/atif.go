@@ -29,12 +29,24 @@ func (atif) Sniff(s *Sample) int {
 		return 85
 	case get(r, "steps").At(0).Has("source") && get(r, "steps").At(0).Has("message"):
 		return 70
+	case isTrialResult(r):
+		return 50
 	}
 	return 0
 }
 
+// isTrialResult reports whether v is a trial's result as Harbor and the exporter
+// write it beside a trajectory: it holds no record of its own.
+func isTrialResult(v canon.Value) bool {
+	return get(v, "agent_info").Kind() == canon.Object && !v.Has("steps") && !v.Has("simulations") &&
+		(v.Has("verifier_result") || v.Has("trial_name") || v.Has("task_name") || v.Has("started_at") || v.Has("id"))
+}
+
 func (im atif) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
 	return eachRecord(ctx, r, src, autoShape, func(d document) []Record {
+		if isTrialResult(d.value) {
+			return nil
+		}
 		out := im.record(d, src, nil)
 		if len(out) == 1 && out[0].Row != nil {
 			out[0].Annotations = im.verdict(src, out[0].Row)

@@ -123,6 +123,14 @@ func lossOf(format, kind string, row *schema.Trajectory, carried []string) (out 
 	return out
 }
 
+// addOnce adds a loss of one row unless it is there.
+func addOnce(losses []Loss, l Loss) []Loss {
+	if slices.Contains(losses, l) {
+		return losses
+	}
+	return AddLosses(losses, []Loss{l})
+}
+
 // extraOf is an extra column as a value; null if there is none.
 func extraOf(s *string) canon.Value {
 	if s == nil {

@@ -27,7 +27,7 @@ var atifCarries = []string{"agent", "model", "harness", "cost_usd", "prompt_toke
 func (atifExport) Write(w io.Writer, row *schema.Trajectory) ([]Loss, error) {
 	x := &atifWriter{row: row, losses: lossOf("atif", LossMoved, row, atifCarries)}
 	if row.Extra != nil {
-		x.losses = AddLosses(x.losses, []Loss{{"atif", "extra", LossMoved, 1}})
+		x.losses = addOnce(x.losses, Loss{"atif", "extra", LossMoved, 1})
 	}
 	native, err := canon.Parse(schema.AppendJSONWith(nil, row, schema.JSONOptions{WithoutPlace: true}), canon.Limits{})
 	if err != nil {
@@ -158,7 +158,7 @@ func (x *atifWriter) step(i int) canon.Value {
 			ms = append(ms, canon.M("metrics", m))
 		}
 	} else if len(t.ToolCalls) > 0 {
-		x.losses = AddLosses(x.losses, []Loss{{"atif", "turns.tool_calls", LossMoved, 0}})
+		x.losses = addOnce(x.losses, Loss{"atif", "turns.tool_calls", LossMoved, 1})
 	}
 	return canon.Obj(append(ms, canon.M("extra", canon.Obj(canon.M(columnsKey, x.rest(t, turn, source == "agent")))))...)
 }
@@ -186,7 +186,7 @@ func (x *atifWriter) calls(t *schema.Turn) (calls, results []canon.Value) {
 			args = canon.Obj()
 			if c.ArgsRaw != nil {
 				args = canon.Obj(canon.M("input", canon.Str(*c.ArgsRaw)))
-				x.losses = AddLosses(x.losses, []Loss{{"atif", "turns.tool_calls.args_raw", LossApproximated, 0}})
+				x.losses = addOnce(x.losses, Loss{"atif", "turns.tool_calls.args_raw", LossApproximated, 1})
 			}
 		}
 		calls = append(calls, canon.Obj(canon.M("tool_call_id", canon.Str(id)), canon.M("function_name", canon.Str(text(c.Name))), canon.M("arguments", args)))

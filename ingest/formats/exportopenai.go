@@ -47,13 +47,7 @@ type openAIWriter struct {
 }
 
 func (x *openAIWriter) lose(field, kind string) {
-	l := Loss{Format: "openai", Field: field, Kind: kind, Rows: 1}
-	for _, have := range x.losses {
-		if have == l {
-			return
-		}
-	}
-	x.losses = AddLosses(x.losses, []Loss{l})
+	x.losses = addOnce(x.losses, Loss{Format: "openai", Field: field, Kind: kind, Rows: 1})
 }
 
 func (x *openAIWriter) say(ms ...canon.Member) { x.messages = append(x.messages, canon.Obj(ms...)) }

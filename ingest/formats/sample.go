@@ -92,10 +92,6 @@ func looksLikeOther(v canon.Value) string {
 		}
 		return true
 	}
-	nested := func(key, inner string) bool {
-		x, _ := v.Get(key)
-		return x.Has(inner)
-	}
 	switch {
 	case has("trajectory", "environment") || has("history", "trajectory"):
 		return "a SWE-agent trajectory (swe_agent)"
@@ -117,8 +113,6 @@ func looksLikeOther(v canon.Value) string {
 		return "recorded HTTP exchanges (VCR)"
 	case v.Len() > 0 && verdictKeys(v):
 		return "a SWE-bench report: verdicts, not trajectories"
-	case nested("verifier_result", "rewards"):
-		return "a Harbor trial result: its trajectory stands in another file"
 	}
 	return ""
 }
