@@ -139,15 +139,15 @@ func ByName(name string) (Importer, bool) {
 const SniffBytes = 1 << 20
 
 // Detect finds the importer of a file by its first bytes; the name is only for
-// the message. A file of blanks has no importer and no error. The error is a
-// fault of kind Invalid that says what the file looks like.
+// the message. A file of blanks is native: there is nothing in it to reject. The
+// error is a fault of kind Invalid that says what the file looks like.
 func Detect(head []byte, name string) (Importer, error) {
 	if err := notText(head, name); err != nil {
 		return nil, err
 	}
 	s := NewSample(head, name)
 	if s.Empty() {
-		return nil, nil
+		return native{}, nil
 	}
 	var best Importer
 	most := 0

@@ -38,7 +38,7 @@ func TestDetectRefuses(t *testing.T) {
 		}
 	}
 	for _, blank := range []string{"", " \n\t\n", "\xef\xbb\xbf\n"} {
-		if im, err := Detect([]byte(blank), "f"); im != nil || err != nil {
+		if im, err := Detect([]byte(blank), "f"); im == nil || err != nil {
 			t.Errorf("blank file %q: %v, %v", blank, im, err)
 		}
 		for _, im := range All() {
