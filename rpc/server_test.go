@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -448,6 +449,34 @@ func TestBatch(t *testing.T) {
 			t.Errorf("the ranks together have %v, the batch %v", ranks, all)
 		}
 	}
+}
+
+// TestBatchesAtOnce fetches many batches at a time and finds each as it is alone.
+func TestBatchesAtOnce(t *testing.T) {
+	h := start(t, nil)
+	h.fill(t, 200)
+	spec := []byte(`{"where":"reward > 0","weight":"reward","batch":{"rows":16},"seed":7}`)
+	const positions = 12
+	var alone [positions]arrow.Record
+	for pos := range alone {
+		alone[pos] = h.fetchOne(t, &Ticket{Kind: TicketBatch, Spec: spec, Position: uint64(pos)})
+	}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range 3 * positions {
+				pos := (i*(worker+1) + worker) % positions
+				for rec, err := range h.client.Fetch(t.Context(), &Ticket{Kind: TicketBatch, Spec: spec, Position: uint64(pos)}) {
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					sameColumns(t, rec, alone[pos])
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func unique(in []string) map[string]bool {

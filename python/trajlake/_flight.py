@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.flight as flight
 
 from . import _faults
+from .errors import UsageError
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -47,9 +48,12 @@ class Flights:
         self._lock = threading.Lock()
         self._calls = _Calls()
         self._client: flight.FlightClient | None = None
+        self._closed = False
 
     def _get(self, ticket: Mapping[str, Any]) -> tuple[flight.FlightStreamReader, _Call]:
         with self._lock:
+            if self._closed:
+                raise UsageError("the connection is closed")
             if self._client is None:
                 self._client = flight.FlightClient(f"grpc://{self._addr}", middleware=[self._calls], generic_options=[("grpc.enable_http_proxy", 0)])
             client = self._client
@@ -88,8 +92,7 @@ class Flights:
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
     def close(self) -> None:
-        """Close the connection. Idempotent."""
+        """Refuse further calls; the connection goes when the running ones have ended. Idempotent."""
         with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+            self._closed = True
+            self._client = None  # never closed by hand: that crashes the process under a running call

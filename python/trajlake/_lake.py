@@ -116,7 +116,7 @@ class Lake:
         if isinstance(rows, (dict, str, bytes)):
             raise UsageError("append: takes a list of rows", hint="append([row])")
         receipts: list[Receipt] = []
-        session = self._session(retry_for=self.retry_for)
+        session = self._session(retry_for=self.retry_for, eager=False)
 
         def settler(at: int) -> Callable[[pb.AppendReceipt], None]:
             def settle(r: pb.AppendReceipt) -> None:

@@ -50,6 +50,7 @@ class Session:
         settled: digests of rows that had receipts before (32 bytes each).
         on_settled: called with the receipts of each answered request, in order, after
             each row's own callback.
+        eager: send what there is when nothing is under way; else full requests until a flush.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Session:
         name: str = "",
         settled: bytes = b"",
         on_settled: Callable[[list[pb.AppendReceipt]], None] | None = None,
+        eager: bool = True,
     ) -> None:
         self._append = append
         self._retry_for = retry_for
         self.name = name or uuid.uuid4().hex
         self._settled = bytearray(settled)
         self._on_settled = on_settled
+        self._eager = eager
         self._cond = threading.Condition()
         self._waiting: deque[tuple[bytes, Settle]] = deque()
         self._inflight: deque[_Request] = deque()
@@ -209,7 +212,7 @@ class Session:
                     self._sent += 1
                     return self._inflight[self._sent - 1]
                 full = self._bytes >= TARGET_BYTES or len(self._waiting) >= TARGET_ROWS
-                eager = full or not self._inflight or self._flushing or self._closing
+                eager = full or self._flushing or self._closing or (self._eager and not self._inflight)
                 if self._waiting and eager and len(self._inflight) < INFLIGHT:
                     self._inflight.append(self._cut())
                     continue
