@@ -70,6 +70,8 @@ type Ingester struct {
 	closed  bool
 	wake    chan struct{} // capacity 1
 	stopped chan struct{} // closed when the committer has ended
+
+	digesters sync.Pool // of *schema.Digester
 }
 
 // request is one caller's prepared rows.
@@ -84,6 +86,7 @@ type request struct {
 // New starts the committer of lake; Close ends it. The lake stays open.
 func New(lake *store.Lake, o *Options) *Ingester {
 	g := &Ingester{lake: lake, opt: o.withDefaults(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), freed: make(chan struct{})}
+	g.digesters.New = func() any { return schema.NewDigester() }
 	go g.run()
 	return g
 }

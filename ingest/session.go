@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
 	"fmt"
@@ -104,15 +103,18 @@ func (s *Session) prepare(ctx context.Context, items []Item) (receipts []store.R
 		receipts[i].Digest = it.Row.SourceDigest
 		if it.Row.TrajectoryID == "" {
 			key := [16]byte(it.Row.SourceDigest)
-			it.Row.TrajectoryID = derivedID(it.Row, s.seen[key])
+			n := s.seen[key]
+			it.Row.TrajectoryID = derivedID(it.Row, n)
 			s.seen[key]++
+			if n > 0 { // its hash was taken with the id of the first
+				it.Row.ContentHash = schema.ContentHash(it.Row)
+			}
 		}
 		rows = append(rows, it.Row)
 		at = append(at, i)
 		bytes += sizes[i]
 	}
 	s.mu.Unlock()
-	each(len(rows), func(i int) { rows[i].ContentHash = schema.ContentHash(rows[i]) })
 	return receipts, rows, at, bytes, nil
 }
 
@@ -143,12 +145,15 @@ func each(n int, fn func(i int)) {
 }
 
 // prepareRow does for one row all that does not depend on its neighbours. The
-// source digest is taken first, from what was handed in.
+// source digest is taken first, from what was handed in. The content hash of a
+// row without an id is that of the first of its twins.
 func (g *Ingester) prepareRow(ctx context.Context, it *Item, salt [32]byte) (size int64, err error) {
 	const op = "append row"
 	if it.Fault != nil {
 		return 0, fault.WrapAs(fault.Invalid, "", it.Fault)
 	}
+	d := g.digesters.Get().(*schema.Digester)
+	defer g.digesters.Put(d)
 	row := it.Row
 	if row == nil {
 		return 0, fault.New(fault.Invalid, op, "no row")
@@ -158,7 +163,7 @@ func (g *Ingester) prepareRow(ctx context.Context, it *Item, salt [32]byte) (siz
 	}
 	sum := it.Sum
 	if sum == nil {
-		native := sha256.Sum256(schema.NativeCanonical(row))
+		native := d.NativeSum(row)
 		sum = native[:]
 		it.Sum = sum // a call sent again must not take the digest of the row as it is now
 	}
@@ -170,6 +175,11 @@ func (g *Ingester) prepareRow(ctx context.Context, it *Item, salt [32]byte) (siz
 	schema.Derive(row)
 	now := schema.TimeOf(time.Now())
 	row.IngestedAt = &now
+	if row.TrajectoryID == "" { // most likely the first of its twins
+		row.TrajectoryID = derivedID(row, 0)
+		defer func() { row.TrajectoryID = "" }()
+	}
+	row.ContentHash = d.ContentHash(row)
 	return rowBytes(row), nil
 }
 

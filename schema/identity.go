@@ -3,7 +3,9 @@ package schema
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"reflect"
+	"unsafe"
 )
 
 // ContentHash is SHA-256 of what a stored row says, whichever way it came and
@@ -15,6 +17,90 @@ func ContentHash(t *Trajectory) []byte {
 	w := jsonWriter{dst: make([]byte, 0, flushAt+4096), sink: sha256.New(), micros: true, skip: notContent}
 	w.row(Trajectories, reflect.ValueOf(t).Elem())
 	return w.sink.Sum(nil)
+}
+
+// Digester takes the digests of one row after the other as NativeCanonical and
+// ContentHash define them, in a fraction of their time: the text of the token
+// arrays is made once for both digests, and buffers are used again. It is not
+// safe for concurrent use.
+type Digester struct {
+	row    *Trajectory // of the last NativeSum
+	buf    []byte
+	sink   hash.Hash
+	arrays arrayTexts
+}
+
+// NewDigester makes a Digester.
+func NewDigester() *Digester {
+	return &Digester{buf: make([]byte, 0, flushAt+4096), sink: sha256.New()}
+}
+
+// NativeSum is the SHA-256 of NativeCanonical(t).
+func (d *Digester) NativeSum(t *Trajectory) (sum [32]byte) {
+	d.arrays.forget()
+	d.row = t
+	d.digest(t, isPlace, sum[:0])
+	return sum
+}
+
+// ContentHash is ContentHash(t). If the last call was NativeSum of the same row,
+// its token arrays must be as they were then.
+func (d *Digester) ContentHash(t *Trajectory) []byte {
+	if d.row != t {
+		d.arrays.forget()
+	}
+	out := d.digest(t, notContent, make([]byte, 0, sha256.Size))
+	d.arrays.forget()
+	d.row = nil
+	return out
+}
+
+func (d *Digester) digest(t *Trajectory, skip func(string) bool, out []byte) []byte {
+	d.sink.Reset()
+	w := jsonWriter{dst: d.buf[:0], sink: d.sink, micros: true, skip: skip, arrays: &d.arrays}
+	w.row(Trajectories, reflect.ValueOf(t).Elem())
+	if d.buf = w.dst[:0]; cap(d.buf) > 16*flushAt {
+		d.buf = make([]byte, 0, flushAt+4096) // a giant text was in it
+	}
+	return d.sink.Sum(out)
+}
+
+// maxKept is the greatest number of elements of an array whose text is kept.
+const maxKept = 1 << 16
+
+// arrayTexts holds the texts of the number arrays of one row.
+type arrayTexts struct {
+	kept []arrayText // the first n are in use
+	n    int
+}
+
+type arrayText struct {
+	at   unsafe.Pointer // the array, kept alive by this
+	len  int
+	text []byte
+}
+
+// text is what write gives for the array, from the first call for it.
+func (a *arrayTexts) text(at unsafe.Pointer, n int, write func([]byte) []byte) []byte {
+	for i := range a.n {
+		if k := &a.kept[i]; k.at == at && k.len == n {
+			return k.text
+		}
+	}
+	if a.n == len(a.kept) {
+		a.kept = append(a.kept, arrayText{})
+	}
+	k := &a.kept[a.n]
+	a.n++
+	k.at, k.len, k.text = at, n, write(k.text[:0])
+	return k.text
+}
+
+func (a *arrayTexts) forget() {
+	for i := range a.n {
+		a.kept[i].at = nil
+	}
+	a.n = 0
 }
 
 func notContent(column string) bool {

@@ -69,6 +69,52 @@ func TestContentHashStreams(t *testing.T) {
 	}
 }
 
+// TestDigester: one digester over many rows gives what the plain functions give,
+// also when the row changes between the two digests as it does on its way in, and
+// when a row has the arrays of the one before.
+func TestDigester(t *testing.T) {
+	const seed = 8
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	d := NewDigester()
+	check := func(row *Trajectory, change func()) {
+		t.Helper()
+		if got, want := d.NativeSum(row), sha256.Sum256(NativeCanonical(row)); got != want {
+			t.Fatalf("native digest %x, want %x", got, want)
+		}
+		change()
+		if got, want := d.ContentHash(row), ContentHash(row); string(got) != string(want) {
+			t.Fatalf("content hash %x, want %x", got, want)
+		}
+		if got, want := d.ContentHash(row), ContentHash(row); string(got) != string(want) {
+			t.Fatalf("content hash taken alone %x, want %x", got, want)
+		}
+	}
+	for range 200 {
+		row := new(Trajectory)
+		rowgen.Fill(r, row, rowgen.All)
+		for range r.IntN(3) * r.IntN(5000) {
+			row.TokenIDs = append(row.TokenIDs, r.Int32())
+			row.Logprobs = append(row.Logprobs, -float32(r.ExpFloat64()))
+			row.LossMask = append(row.LossMask, int8(r.IntN(2)))
+		}
+		check(row, func() { Derive(row); row.TrajectoryID += "x" })
+		for i := range row.TokenIDs {
+			row.TokenIDs[i]++
+		}
+		check(row, func() {})
+		other := &Trajectory{TrajectoryID: "other", TokenIDs: row.TokenIDs, LossMask: row.LossMask}
+		d.NativeSum(row)
+		if len(row.TokenIDs) > 0 {
+			row.TokenIDs[0]++
+		}
+		if got, want := d.ContentHash(other), ContentHash(other); string(got) != string(want) {
+			t.Fatalf("content hash of another row %x, want %x", got, want)
+		}
+	}
+	check(&Trajectory{TrajectoryID: "long", TokenIDs: make([]int32, 3*maxKept)}, func() {})
+}
+
 func TestAddingAColumnChangesNoHash(t *testing.T) {
 	type turn struct {
 		Role *string `parquet:"role,optional"`
@@ -157,6 +203,16 @@ func BenchmarkContentHash(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		ContentHash(row)
+	}
+}
+
+func BenchmarkDigester(b *testing.B) {
+	row, _ := large()
+	d := NewDigester()
+	b.ReportAllocs()
+	for b.Loop() {
+		d.NativeSum(row)
+		d.ContentHash(row)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"trajlake/schema/canon"
 )
@@ -74,6 +75,7 @@ type jsonWriter struct {
 	dst    []byte
 	sink   hash.Hash
 	micros bool                     // times as integers
+	arrays *arrayTexts              // nil, or what is kept of number arrays
 	skip   func(column string) bool // top-level columns to leave out
 }
 
@@ -199,20 +201,11 @@ func (w *jsonWriter) list(c *Column, f reflect.Value) {
 	w.dst = append(w.dst, '[')
 	switch a := f.Interface().(type) {
 	case []int32:
-		for i, n := range a {
-			w.comma(i)
-			w.dst = strconv.AppendInt(w.dst, int64(n), 10)
-		}
+		writeNumbers(w, a, canon.AppendInt32s)
 	case []int8:
-		for i, n := range a {
-			w.comma(i)
-			w.dst = strconv.AppendInt(w.dst, int64(n), 10)
-		}
+		writeNumbers(w, a, canon.AppendInt8s)
 	case []float32:
-		for i, n := range a {
-			w.comma(i)
-			w.dst = appendFloat(w.dst, float64(n), true)
-		}
+		writeNumbers(w, a, appendFloats)
 	default:
 		for i := range f.Len() {
 			w.comma(i)
@@ -220,6 +213,49 @@ func (w *jsonWriter) list(c *Column, f reflect.Value) {
 		}
 	}
 	w.dst = append(w.dst, ']')
+}
+
+// appendFloats writes floats with commas between them.
+func appendFloats(dst []byte, v []float32) []byte {
+	for i, f := range v {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if f-f != 0 { // NaN or infinite
+			dst = append(dst, "null"...)
+			continue
+		}
+		dst = canon.AppendFloat32(dst, f)
+	}
+	return dst
+}
+
+// numbersAtOnce is how many elements are written between two flushes.
+const numbersAtOnce = 1024
+
+func writeNumbers[T int8 | int32 | float32](w *jsonWriter, v []T, write func([]byte, []T) []byte) {
+	if len(v) == 0 {
+		return
+	}
+	if w.arrays != nil && len(v) <= maxKept {
+		w.through(w.arrays.text(unsafe.Pointer(unsafe.SliceData(v)), len(v), func(dst []byte) []byte { return write(dst, v) }))
+		return
+	}
+	for i := 0; i < len(v); i += numbersAtOnce {
+		w.comma(i)
+		w.dst = write(w.dst, v[i:min(len(v), i+numbersAtOnce)])
+	}
+}
+
+// through writes a longer text without a copy where there is a sink.
+func (w *jsonWriter) through(text []byte) {
+	if w.sink == nil || len(text) < flushAt/8 {
+		w.dst = append(w.dst, text...)
+		return
+	}
+	w.sink.Write(w.dst)
+	w.dst = w.dst[:0]
+	w.sink.Write(text)
 }
 
 func (w *jsonWriter) comma(i int) {

@@ -188,10 +188,6 @@ func plainInt(s string) bool {
 // 0, with an exponent below 1e-6 and from 1e21 on, else without.
 func AppendFloat(dst []byte, f float64) []byte { return appendFloat(dst, f, 64) }
 
-// AppendFloat32 writes f, which must be finite, as the shortest decimal that
-// gives the same float32.
-func AppendFloat32(dst []byte, f float32) []byte { return appendFloat(dst, float64(f), 32) }
-
 func appendFloat(dst []byte, f float64, bits int) []byte {
 	if f == 0 {
 		return append(dst, '0')
