@@ -38,8 +38,11 @@ func (atif) Sniff(s *Sample) int {
 // isTrialResult reports whether v is a trial's result as Harbor and the exporter
 // write it beside a trajectory: it holds no record of its own.
 func isTrialResult(v canon.Value) bool {
-	return get(v, "agent_info").Kind() == canon.Object && !v.Has("steps") && !v.Has("simulations") &&
-		(v.Has("verifier_result") || v.Has("trial_name") || v.Has("task_name") || v.Has("started_at") || v.Has("id"))
+	if v.Has("steps") || v.Has("simulations") || v.Has("messages") {
+		return false
+	}
+	named := v.Has("trial_name") || v.Has("task_name") || v.Has("started_at") || v.Has("id")
+	return get(v, "verifier_result").Has("rewards") || get(v, "agent_info").Kind() == canon.Object && named
 }
 
 func (im atif) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
