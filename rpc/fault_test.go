@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"trajlake/schema/fault"
@@ -97,5 +99,28 @@ func TestPythonTable(t *testing.T) {
 	}
 	if string(got) != string(want) {
 		t.Errorf("%s differs from the table; run the test with TRAJLAKE_UPDATE=1 and adapt python/trajlake/errors.py", path)
+	}
+}
+
+// TestWirePage holds the table of docs/reference/wire.md against the kinds.
+func TestWirePage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "reference", "wire.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range fault.Kinds() {
+		c := k.Codes()
+		var code string
+		for _, r := range codes.Code(c.GRPC).String() { // NotFound is NOT_FOUND there
+			if unicode.IsUpper(r) && code != "" {
+				code += "_"
+			}
+			code += strings.ToUpper(string(r))
+		}
+		code = strings.Replace(code, "CANCELED", "CANCELLED", 1)
+		row := fmt.Sprintf("| `%s` | %s | %d | %d | `%s` |", c.Name, code, c.HTTP, c.Exit, c.Python)
+		if !strings.Contains(string(page), row) {
+			t.Errorf("the page has no row %s", row)
+		}
 	}
 }
