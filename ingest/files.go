@@ -5,14 +5,12 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,125 +306,5 @@ func (im *importer) step(change func(*Progress)) {
 	im.progress.Bytes = im.bytes.Load()
 	if im.opt.Progress != nil {
 		im.opt.Progress(im.progress)
-	}
-}
-
-// fileImport is one file on its way.
-type fileImport struct {
-	im      *importer
-	path    string
-	format  string
-	session AppendSession
-
-	items []Item
-	lines []int64
-	size  int64
-	notes []*schema.Annotation
-	sent  chan error // result of the batch under way; nil = none
-}
-
-// run reads the records; while one batch is being committed the next is read.
-func (fi *fileImport) run(ctx context.Context, f formats.Importer, r io.Reader) error {
-	src := formats.Source{Name: fi.path, Set: fi.im.opt.Set}
-	for rec := range f.Read(ctx, r, src) {
-		fi.im.tally.record(fi.format, rec.Loss)
-		if rec.Err != nil {
-			fi.im.tally.reject(fi.path, rec.Line, "", rec.Err)
-			continue
-		}
-		fi.notes = append(fi.notes, rec.Annotations...)
-		if rec.Row == nil {
-			continue
-		}
-		it := Item{Row: rec.Row}
-		if rec.Canonical != nil {
-			sum := sha256.Sum256(rec.Canonical)
-			it.Sum = sum[:]
-		}
-		fi.items = append(fi.items, it)
-		fi.lines = append(fi.lines, rec.Line)
-		fi.size += rowBytes(rec.Row)
-		if len(fi.items) >= batchRows || fi.size >= batchBytes {
-			if err := fi.flush(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	if err := errors.Join(fi.flush(ctx), fi.wait()); err != nil {
-		return err
-	}
-	return fi.annotate(ctx)
-}
-
-// flush hands the gathered batch to the session, after the one before it.
-func (fi *fileImport) flush(ctx context.Context) error {
-	if err := fi.wait(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil || len(fi.items) == 0 {
-		return err
-	}
-	items, lines := fi.items, fi.lines
-	fi.items, fi.lines, fi.size = nil, nil, 0
-	fi.sent = make(chan error, 1)
-	go func() { fi.sent <- fi.send(ctx, items, lines) }()
-	return nil
-}
-
-// wait waits for the batch under way.
-func (fi *fileImport) wait() error {
-	if fi.sent == nil {
-		return nil
-	}
-	err := <-fi.sent
-	fi.sent = nil
-	return err
-}
-
-func (fi *fileImport) send(ctx context.Context, items []Item, lines []int64) error {
-	receipts, err := retry(ctx, func() ([]store.Receipt, error) { return fi.session.Append(ctx, items) })
-	if err != nil {
-		return err
-	}
-	rejected := int64(0)
-	for i, r := range receipts {
-		fi.im.tally.receipt(fi.path, lines[i], r)
-		if r.Status == store.Rejected {
-			rejected++
-		}
-	}
-	fi.im.step(func(p *Progress) { p.Rows += int64(len(receipts)); p.Rejected += rejected })
-	return nil
-}
-
-func (fi *fileImport) annotate(ctx context.Context) error {
-	for notes := range slices.Chunk(fi.notes, 5000) {
-		receipts, token, err := fi.im.app.Annotate(ctx, notes)
-		if err != nil {
-			return err
-		}
-		for _, r := range receipts {
-			if r.Status == store.Rejected {
-				fi.im.tally.reject(fi.path, 0, r.ID, r.Err)
-			}
-		}
-		fi.im.tally.annotated(int64(len(receipts)), token)
-	}
-	return nil
-}
-
-// retry repeats a call that the store could not answer a few times; what went
-// in meanwhile comes back as duplicates.
-func retry(ctx context.Context, call func() ([]store.Receipt, error)) (out []store.Receipt, err error) {
-	for pause := 200 * time.Millisecond; ; pause *= 2 {
-		out, err = call()
-		if err == nil || pause > 2*time.Second || !(fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Exhausted)) {
-			return out, err
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, err
-		}
 	}
 }

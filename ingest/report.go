@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 
@@ -62,7 +63,26 @@ func (t *tally) reject(file string, line int64, id string, err error) {
 	t.report.Rejected++
 	if len(t.report.Errors) < maxReported {
 		t.report.Errors = append(t.report.Errors, Rejection{
-			File: file, Line: line, Field: fault.FieldOf(err), Kind: kind.String(), Reason: err.Error(), Hint: fault.HintOf(err), ID: id})
+			File: file, Line: line, Field: fault.FieldOf(err), Kind: kind.String(), Reason: reasonOf(err), Hint: fault.HintOf(err), ID: id})
+	}
+}
+
+// reasonOf is what went wrong without the place, which a report names apart.
+func reasonOf(err error) string {
+	for {
+		var e *fault.Error
+		if !errors.As(err, &e) {
+			return err.Error()
+		}
+		if e.Msg != "" {
+			bare := *e
+			bare.Op, bare.Field = "", ""
+			return bare.Error()
+		}
+		if e.Err == nil {
+			return err.Error()
+		}
+		err = e.Err
 	}
 }
 
