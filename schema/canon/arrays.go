@@ -1,6 +1,7 @@
 package canon
 
 import (
+	"encoding/binary"
 	"math"
 	"math/big"
 	"math/bits"
@@ -26,62 +27,95 @@ func AppendInt8s(dst []byte, v []int8) []byte {
 
 // AppendInt32s is AppendInt8s for int32.
 func AppendInt32s(dst []byte, v []int32) []byte {
-	dst = slices.Grow(dst, 12*len(v))
+	dst = slices.Grow(dst, 12*len(v)+slack)
+	b, at := dst[:cap(dst)], len(dst)
 	for i, n := range v {
 		if i > 0 {
-			dst = append(dst, ',')
+			b[at] = ','
+			at++
 		}
-		dst = appendInt32(dst, n)
+		u := uint32(n)
+		if n < 0 {
+			b[at] = '-'
+			at, u = at+1, -u
+		}
+		at = putInt(b, at, u)
 	}
-	return dst
+	return b[:at]
 }
 
-// pairs is "00" to "99".
-const pairs = "00010203040506070809" + "10111213141516171819" + "20212223242526272829" + "30313233343536373839" + "40414243444546474849" +
-	"50515253545556575859" + "60616263646566676869" + "70717273747576777879" + "80818283848586878889" + "90919293949596979899"
+// threes holds the three digits of each number below 1,000, the first in the
+// lowest byte.
+var threes = func() (out [1000]uint32) {
+	for i := range out {
+		n := uint32(i)
+		out[i] = '0' + n/100 | ('0'+n/10%10)<<8 | ('0'+n%10)<<16
+	}
+	return out
+}()
+
+// slack is how many bytes behind the end of the text the writers below may
+// scribble over; the room is there before they are called.
+const slack = 16
 
 func appendInt32(dst []byte, n int32) []byte {
-	dst = slices.Grow(dst, 11)
+	dst = slices.Grow(dst, 11+slack)
 	b, at, u := dst[:cap(dst)], len(dst), uint32(n)
 	if n < 0 {
 		b[at] = '-'
 		at, u = at+1, -u
 	}
-	digits := digitsOf(u)
-	putDigits(b[at:at+digits], u)
-	return b[:at+digits]
+	return b[:putInt(b, at, u)]
 }
 
-// digitsOf is how many digits u has.
-func digitsOf(u uint32) int {
-	n := (bits.Len32(u|1) * 1233) >> 12 // digits, or one less
-	if u >= tens[n] {
-		n++
+// putInt writes u at b[at:] and returns where it ends.
+func putInt(b []byte, at int, u uint32) int {
+	switch {
+	case u < 1000:
+		return putHead(b, at, u)
+	case u < 1_000_000:
+		q := u / 1000
+		at = putHead(b, at, q)
+		binary.LittleEndian.PutUint32(b[at:], threes[u-1000*q])
+		return at + 3
 	}
-	return max(n, 1)
+	q := u / 1_000_000
+	at = putInt(b, at, q)
+	r := u - 1_000_000*q
+	q = r / 1000
+	binary.LittleEndian.PutUint32(b[at:], threes[q])
+	binary.LittleEndian.PutUint32(b[at+3:], threes[r-1000*q])
+	return at + 6
 }
 
-var tens = [...]uint32{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, math.MaxUint32}
-
-// putDigits fills b, which is as long as u has digits.
-func putDigits(b []byte, u uint32) {
-	at := len(b)
-	for u >= 100 {
-		q := u / 100
-		r := 2 * (u - 100*q)
-		b[at-1], b[at-2] = pairs[r+1], pairs[r]
-		at, u = at-2, q
+// putHead writes u, which is below 1,000, without leading zeros.
+func putHead(b []byte, at int, u uint32) int {
+	n := 3
+	if u < 10 {
+		n = 1
+	} else if u < 100 {
+		n = 2
 	}
-	if u >= 10 {
-		b[1], b[0] = pairs[2*u+1], pairs[2*u]
-	} else {
-		b[0] = '0' + byte(u)
-	}
+	binary.LittleEndian.PutUint32(b[at:], threes[u]>>(8*(3-n)))
+	return at + n
 }
 
-// maxFloat32 is more than the bytes of any float32, and of the blocks in which
-// AppendFloat32 writes.
-const maxFloat32 = 32
+// putPadded writes the lowest n digits of u, of at most 9, with leading zeros.
+func putPadded(b []byte, at int, u uint32, n int) int {
+	var t [slack * 2]byte
+	q := u / 1000
+	p := q / 1000
+	binary.LittleEndian.PutUint32(t[0:], threes[p])
+	binary.LittleEndian.PutUint32(t[3:], threes[q-1000*p])
+	binary.LittleEndian.PutUint32(t[6:], threes[u-1000*q])
+	copy(b[at:at+slack], t[9-n:9-n+slack])
+	return at + n
+}
+
+// maxFloat32 is more than the bytes of any float32 and the slack.
+const maxFloat32 = 48
+
+var tens = [...]uint32{1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 // AppendFloat32 writes f, which must be finite, as the shortest decimal that
 // gives the same float32, in the form of AppendFloat. Log-probabilities make up
@@ -100,31 +134,33 @@ func AppendFloat32(dst []byte, f float32) []byte {
 		at++
 	}
 	d, k := shortest32(b32)
-	for k < 0 {
+	for k < 0 { // drop zeros at the end
 		q := d / 10
 		if q*10 != d {
 			break
 		}
 		d, k = q, k+1
 	}
-	n := digitsOf(d)
-	switch point := n + k; {
-	case k >= 0: // at most 1e7, so the zeros fit
-		putDigits(b[at:at+n], d)
-		copy(b[at+n:at+n+8], "00000000")
-		at += n + k
-	case point > 0:
-		putDigits(b[at+1:at+1+n], d)
-		copy(b[at:at+point], b[at+1:])
-		b[at+point] = '.'
-		at += n + 1
-	default:
-		copy(b[at:at+8], "0.000000")
-		at += 2 - point
-		putDigits(b[at:at+n], d)
-		at += n
+	if k >= 0 { // below 1e7, so k is small
+		for range k {
+			d *= 10
+		}
+		return b[:putInt(b, at, d)]
 	}
-	return b[:at]
+	decimals := -k
+	whole, part := uint32(0), d
+	if decimals < len(tens) {
+		whole = d / tens[decimals]
+		part = d - whole*tens[decimals]
+	}
+	at = putInt(b, at, whole)
+	b[at] = '.'
+	at++
+	for decimals > 9 {
+		b[at] = '0'
+		at, decimals = at+1, decimals-1
+	}
+	return b[:putPadded(b, at, part, decimals)]
 }
 
 // shortest32 is the decimal d·10^k with the fewest digits that rounds to the
