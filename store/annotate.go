@@ -122,17 +122,7 @@ func (l *Lake) missingOwners(ctx context.Context, rows []*schema.Tensor) (map[st
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	ix, err := l.index(ctx)
-	if err != nil {
-		return nil, err
-	}
 	st, err := l.logs[schema.Trajectories.Name].Refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l.writeMu.Lock()
-	err = l.syncIndex(ctx, ix, schema.Trajectories, st)
-	l.writeMu.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +130,18 @@ func (l *Lake) missingOwners(ctx context.Context, rows []*schema.Tensor) (map[st
 	for i, id := range ids {
 		keys[i] = index.KeyOf(index.Trajectory, id)
 	}
-	found, err := ix.Lookup(keys)
+	l.writeMu.Lock()
+	defer l.writeMu.Unlock()
+	var found []index.Entry
+	err = l.withIndex(ctx, func(ix index.Index) (err error) {
+		if err := l.syncIndex(ctx, ix, schema.Trajectories, st); err != nil {
+			return err
+		}
+		if found, err = ix.Lookup(keys); err != nil {
+			return &indexError{err}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +167,7 @@ func (l *Lake) AppendLedger(ctx context.Context, rows []*schema.LedgerEntry) ([]
 	}
 	add, err := putFile(ctx, l, schema.Ledger, rows)
 	if err != nil {
+		l.noteNotDurable(err)
 		return nil, fault.Wrap(op, err)
 	}
 	res, err := l.logs[schema.Ledger.Name].Commit(ctx, delta.Tx{Vector: l.known(), Build: func(context.Context, *delta.State) ([]delta.Action, error) {
@@ -174,6 +176,7 @@ func (l *Lake) AppendLedger(ctx context.Context, rows []*schema.LedgerEntry) ([]
 		return []delta.Action{{Add: &a}, {CommitInfo: info}}, nil
 	}})
 	if err != nil {
+		l.noteNotDurable(err)
 		return nil, fault.Wrap(op, err)
 	}
 	file := res.State.Files.Get(add.Path)

@@ -64,8 +64,9 @@ type appending[T any] struct {
 	rows     []*T
 	keys     []index.Key
 	receipts []Receipt
-	fresh    []int       // rows still to be committed, by position
-	same     map[int]int // row → earlier row of the same call with the same id
+	fresh    []int        // rows still to be committed, by position
+	same     map[int]int  // row → earlier row of the same call with the same id
+	base     *delta.State // what fresh was last compared with
 	files    []writtenFile
 	written  int // how many of fresh the files were written from
 }
@@ -87,24 +88,40 @@ func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []
 	}
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
-	ix, err := l.index(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	a := &appending[T]{l: l, ident: ident, ix: ix, rows: rows, receipts: make([]Receipt, len(rows)), keys: make([]index.Key, len(rows)), same: map[int]int{}}
-	if err := a.start(ctx, gone); err != nil {
-		return nil, 0, fault.Wrap(op, err)
-	}
+	var receipts []Receipt
 	attempts := 0
+	err := l.withIndex(ctx, func(ix index.Index) error {
+		a := &appending[T]{l: l, ident: ident, ix: ix, rows: rows, receipts: make([]Receipt, len(rows)), keys: make([]index.Key, len(rows)), same: map[int]int{}}
+		n, err := a.run(ctx, gone)
+		attempts += n
+		receipts = a.receipts
+		return err
+	})
+	if l.noteNotDurable(err) || err != nil {
+		return nil, attempts, fault.Wrap(op, err)
+	}
+	if err := l.writable(op); err != nil { // a flush failed meanwhile: what was read may vanish
+		return nil, attempts, err
+	}
+	return receipts, attempts, nil
+}
+
+// run answers every row; the caller holds writeMu.
+func (a *appending[T]) run(ctx context.Context, gone map[string]bool) (attempts int, err error) {
+	if err := a.start(ctx, gone); err != nil {
+		return 0, err
+	}
 	if len(a.fresh) > 0 {
 		if attempts, err = a.commit(ctx); err != nil {
-			return nil, attempts, fault.Wrap(op, err)
+			return attempts, err
 		}
 	}
 	for i, j := range a.same {
-		a.receipts[i] = a.sameReceipt(i, j)
+		if a.receipts[i], err = a.sameReceipt(i, j); err != nil {
+			return attempts, err
+		}
 	}
-	return a.receipts, attempts, nil
+	return attempts, nil
 }
 
 // start finds equal ids within the call and drops what the lake already has.
@@ -130,10 +147,15 @@ func (a *appending[T]) start(ctx context.Context, gone map[string]bool) error {
 		first[k] = i
 		a.fresh = append(a.fresh, i)
 	}
-	log := a.l.logs[a.ident.table.Name]
-	if err := a.l.syncIndex(ctx, a.ix, a.ident.table, log.Head()); err != nil {
+	return a.compare(ctx, a.l.logs[a.ident.table.Name].Head())
+}
+
+// compare brings the index up to st and drops what the lake has there.
+func (a *appending[T]) compare(ctx context.Context, st *delta.State) error {
+	if err := a.l.syncIndex(ctx, a.ix, a.ident.table, st); err != nil {
 		return err
 	}
+	a.base = st
 	return a.drop()
 }
 
@@ -145,7 +167,7 @@ func (a *appending[T]) drop() error {
 	}
 	found, err := a.ix.Lookup(keys)
 	if err != nil {
-		return err
+		return &indexError{err}
 	}
 	kept := a.fresh[:0:0]
 	for n, i := range a.fresh {
@@ -154,15 +176,20 @@ func (a *appending[T]) drop() error {
 			kept = append(kept, i)
 			continue
 		}
-		src, content := a.ident.digest(a.rows[i])
-		if !sameRow(src, content, e.Digest, e.Content) {
-			a.receipts[i] = rejected(a.ident.id(a.rows[i]), conflict(a.ident.what, a.ident.id(a.rows[i]), e.Digest, src))
-			continue
-		}
-		a.receipts[i] = Receipt{ID: a.ident.id(a.rows[i]), Status: Duplicate, Version: e.Version, Seq: e.Seq}
+		a.receipts[i] = a.known(i, e)
 	}
 	a.fresh = kept
 	return nil
+}
+
+// known answers row i, whose id the lake has as e.
+func (a *appending[T]) known(i int, e index.Entry) Receipt {
+	id := a.ident.id(a.rows[i])
+	src, content := a.ident.digest(a.rows[i])
+	if !sameRow(src, content, e.Digest, e.Content) {
+		return rejected(id, conflict(a.ident.what, id, e.Digest, src))
+	}
+	return Receipt{ID: id, Status: Duplicate, Version: e.Version, Seq: e.Seq}
 }
 
 // sameRow is the rule of identity: equal source digest or equal content.
@@ -171,20 +198,22 @@ func sameRow(src, content, haveSrc, haveContent [16]byte) bool {
 	return src == haveSrc && src != zero || content == haveContent && content != zero
 }
 
-// sameReceipt answers row i, whose id an earlier row j of the call had.
-func (a *appending[T]) sameReceipt(i, j int) Receipt {
-	id := a.ident.id(a.rows[i])
+// sameReceipt answers row i, whose id an earlier row j of the call had. What the
+// lake has under the id decides, or else row j, which was just committed.
+func (a *appending[T]) sameReceipt(i, j int) (Receipt, error) {
 	first := a.receipts[j]
-	s1, c1 := a.ident.digest(a.rows[j])
-	s2, c2 := a.ident.digest(a.rows[i])
-	if !sameRow(s2, c2, s1, c1) {
-		return rejected(id, conflict(a.ident.what, id, s1, s2))
+	if first.Status != Committed {
+		found, err := a.ix.Lookup(a.keys[i : i+1])
+		if err != nil {
+			return Receipt{}, &indexError{err}
+		}
+		if found[0].Seq < 0 {
+			return first, nil
+		}
+		return a.known(i, found[0]), nil
 	}
-	if first.Status == Rejected {
-		return first
-	}
-	first.Status = Duplicate
-	return first
+	src, content := a.ident.digest(a.rows[j])
+	return a.known(i, index.Entry{Seq: first.Seq, Version: first.Version, Digest: src, Content: content}), nil
 }
 
 // commit writes the fresh rows' files and puts them into the log. After a lost
@@ -192,19 +221,16 @@ func (a *appending[T]) sameReceipt(i, j int) Receipt {
 // files are written anew, under new names, only if rows dropped out.
 func (a *appending[T]) commit(ctx context.Context) (attempts int, err error) {
 	log := a.l.logs[a.ident.table.Name]
-	base := log.Head()
 	res, err := log.Commit(ctx, delta.Tx{
-		Base:   base,
+		Base:   a.base,
 		Vector: a.l.known(),
 		Build: func(ctx context.Context, st *delta.State) ([]delta.Action, error) {
-			if st.Version != base.Version {
-				if err := a.l.syncIndex(ctx, a.ix, a.ident.table, st); err != nil {
+			// Not only after a lost race: a reader may have moved the head since
+			// the rows were compared.
+			if st.Version != a.base.Version {
+				if err := a.compare(ctx, st); err != nil {
 					return nil, err
 				}
-				if err := a.drop(); err != nil {
-					return nil, err
-				}
-				base = st
 			}
 			if len(a.fresh) == 0 {
 				return nil, delta.ErrNothing
@@ -313,8 +339,7 @@ const tagSHA256 = "trajlake.sha256"
 // putError gives a failed write its kind: nothing of it is acknowledged.
 func putError(op string, err error) error {
 	if errors.Is(err, blob.ErrNotDurable) {
-		return (&fault.Error{Kind: fault.Unavailable, Op: op, Msg: "stable storage refused to confirm the write", Err: err}).
-			WithHint("nothing of this call was acknowledged; check the disk, restart, and send the rows again")
+		return notDurable(op, err)
 	}
 	if errors.Is(err, blob.ErrDenied) {
 		return fault.WrapAs(fault.Denied, op, err)
@@ -348,22 +373,9 @@ func (a *appending[T]) finish(ctx context.Context, res delta.Result) error {
 		err = a.ix.Apply(a.ident.table.Name, items, m)
 	}
 	if err != nil { // the rows are committed whatever becomes of the cache
-		a.l.log.Warn("index not updated; it will be from the log", "table", a.ident.table.Name, "err", err)
-		a.l.dropIndex()
+		a.l.discardIndex(a.ix, err)
 	}
 	return nil
-}
-
-// dropIndex forgets a broken index; the next append opens or rebuilds one.
-func (l *Lake) dropIndex() {
-	l.ids.mu.Lock()
-	defer l.ids.mu.Unlock()
-	if l.ids.ix != nil {
-		if err := l.ids.ix.Close(); err != nil {
-			l.log.Warn("close index", "err", err)
-		}
-		l.ids.ix = nil
-	}
 }
 
 // known is the vector of what this process knows of all tables.

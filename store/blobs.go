@@ -25,12 +25,13 @@ func (l *Lake) PutBlob(ctx context.Context, body []byte) (digest string, err err
 	if err == nil || errors.Is(err, blob.ErrExists) {
 		return digest, nil
 	}
-	if errors.Is(err, blob.ErrUnknown) {
+	if errors.Is(err, blob.ErrUnknown) && !errors.Is(err, blob.ErrNotDurable) {
 		if st, serr := l.bucket.Stat(ctx, key); serr == nil && st.Size == int64(len(body)) {
 			return digest, nil
 		}
 	}
-	return "", fault.WrapAs(fault.Unavailable, "store blob "+digest, err)
+	l.noteNotDurable(err)
+	return "", putError("store blob "+digest, err)
 }
 
 // GetBlob reads a blob by its digest and checks the bytes against it.

@@ -32,7 +32,7 @@ func (l *Lake) Fold(ctx context.Context) (folded int, err error) {
 	for _, t := range schema.Tables() {
 		for {
 			n, err := l.foldOnce(ctx, t)
-			if err != nil {
+			if l.noteNotDurable(err) || err != nil {
 				return folded, fault.Wrap("fold small files of "+t.Name, err)
 			}
 			folded += n

@@ -40,6 +40,8 @@ type target struct{ kind, id string }
 // only grows: a snapshot looks at those below its own count, so one structure
 // serves all snapshots.
 type foldCache struct {
+	load sync.Mutex // held by the one who reads annotations
+
 	mu      sync.RWMutex
 	upTo    int64 // places below this are in
 	notes   map[target][]noted
@@ -68,43 +70,64 @@ func (s *Snapshot) fold(ctx context.Context) (*view, error) {
 // foldTo reads the annotations below limit that the cache has not.
 func (l *Lake) foldTo(ctx context.Context, st *delta.State, limit int64) error {
 	c := &l.folds
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.upTo >= limit {
+	c.load.Lock()
+	defer c.load.Unlock()
+	c.mu.RLock()
+	from := c.upTo
+	c.mu.RUnlock()
+	if from >= limit {
 		return nil
 	}
+	var read []noteAt
+	for p := range tail(schema.Annotations, st, from) {
+		p.limit = limit
+		var err error
+		if read, err = l.foldPart(ctx, p, from, read); err != nil {
+			return fault.Wrap("fold annotations of "+p.file.Path, err)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.notes == nil {
 		c.notes, c.goneIDs = map[target][]noted{}, map[string]bool{}
 	}
-	for p := range tail(schema.Annotations, st, c.upTo) {
-		p.limit = limit
-		if err := l.foldPart(ctx, p); err != nil {
-			return fault.Wrap("fold annotations of "+p.file.Path, err)
-		}
+	for _, n := range read {
+		c.add(n.a, n.seq)
 	}
 	c.upTo = limit
 	return nil
 }
 
-// foldPart adds the annotations of one file; the caller holds the lock.
-func (l *Lake) foldPart(ctx context.Context, p part) error {
-	c := &l.folds
+// noteAt is an annotation and its place.
+type noteAt struct {
+	a   *schema.Annotation
+	seq int64
+}
+
+// foldPart appends the annotations of one file that matter to the fold.
+func (l *Lake) foldPart(ctx context.Context, p part, from int64, out []noteAt) ([]noteAt, error) {
 	cols := []string{"annotation_id", "kind", "target_kind", "target_id", "name", "scorer", "value"}
-	for pl, err := range l.readPart(ctx, p, cols, c.upTo) {
+	var rows *schema.RowReader[schema.Annotation]
+	for pl, err := range l.readPart(ctx, p, cols, from) {
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if rows == nil {
+			if rows, err = schema.NewRowReader[schema.Annotation](pl.rec.Schema()); err != nil {
+				return nil, err
+			}
 		}
 		for i, seq := range pl.seqs {
-			a, err := schema.RowFromArrow[schema.Annotation](pl.rec, i)
+			a, err := rows.Row(pl.rec, i)
 			if err != nil {
-				pl.rec.Release()
-				return err
+				return nil, err
 			}
-			c.add(a, seq)
+			if _, ok := noteKinds[text(a.Kind)]; ok {
+				out = append(out, noteAt{a, seq})
+			}
 		}
-		pl.rec.Release()
 	}
-	return nil
+	return out, nil
 }
 
 func (c *foldCache) add(a *schema.Annotation, seq int64) {
@@ -120,7 +143,7 @@ func (c *foldCache) add(a *schema.Annotation, seq int64) {
 	if a.Value != nil {
 		n.value = *a.Value
 	}
-	if kind == noteGone {
+	if kind == noteGone && t.kind == "trajectory" {
 		c.goneIDs[t.id] = true
 	}
 	c.notes[t] = append(c.notes[t], n)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,57 @@ type indexHolder struct {
 	mu     sync.Mutex
 	ix     index.Index
 	closed bool
+	faults int // of folders that failed in use; from maxIndexFaults on none is opened
+}
+
+// maxIndexFaults is how many index folders may fail in use before the process
+// keeps its index in memory.
+const maxIndexFaults = 2
+
+// indexError marks a failure of the index itself, which costs time and nothing
+// else: the index is a cache.
+type indexError struct{ err error }
+
+func (e *indexError) Error() string { return "index: " + e.err.Error() }
+func (e *indexError) Unwrap() error { return e.err }
+
+// withIndex runs fn with the index. When the index fails, fn is run again with
+// another one, at last with one in memory: a bad index never stops a write. The
+// caller holds writeMu, and what fn did before is undone or harmless.
+func (l *Lake) withIndex(ctx context.Context, fn func(index.Index) error) error {
+	for {
+		ix, err := l.index(ctx)
+		if err != nil {
+			return err
+		}
+		err = fn(ix)
+		var bad *indexError
+		if !errors.As(err, &bad) || !ix.Persistent() {
+			return err
+		}
+		l.discardIndex(ix, bad.err)
+	}
+}
+
+// discardIndex closes an index that failed and sets its folder aside, unless the
+// disk is only full. The next use opens another one. The caller holds writeMu.
+func (l *Lake) discardIndex(ix index.Index, reason error) {
+	h := &l.ids
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.log.Warn("index fails and is not used any more; another one is built from the log", "dir", l.indexDir(), "reason", reason)
+	if h.ix != ix {
+		return
+	}
+	h.ix = nil
+	h.faults++
+	err := ix.Close()
+	if ix.Persistent() && !errors.Is(reason, index.ErrNoSpace) {
+		err = errors.Join(err, index.SetAside(l.indexDir()))
+	}
+	if err != nil {
+		l.log.Warn("close index", "err", err)
+	}
 }
 
 func (h *indexHolder) close() error {
@@ -67,7 +119,7 @@ func (l *Lake) index(ctx context.Context) (index.Index, error) {
 
 func (l *Lake) openIndex(ctx context.Context) (index.Index, error) {
 	dir := l.indexDir()
-	if dir == "" {
+	if dir == "" || l.ids.faults >= maxIndexFaults {
 		l.log.Info("no folder for the index; keeping it in memory")
 		return index.NewMemory(), nil
 	}
@@ -108,17 +160,19 @@ func (l *Lake) foreignIndex(ctx context.Context, ix index.Index) (string, error)
 			continue
 		}
 		head := log.Head()
+		if m.Version > head.Version { // perhaps this process has not looked for long
+			if head, err = log.Refresh(ctx); err != nil {
+				return "", err
+			}
+		}
 		if m.Version > head.Version || m.NextSeq > head.NextSeq {
 			return fmt.Sprintf("it holds version %d of %s, the log ends at %d", m.Version, name, head.Version), nil
 		}
-		st, err := log.At(ctx, m.Version)
-		if fault.Is(err, fault.Gone) {
-			continue // cleaned away long ago; its rows have kept their places
-		}
-		if err != nil {
+		txn, err := log.TxnID(ctx, m.Version)
+		if err != nil && !fault.Is(err, fault.Gone) {
 			return "", err
 		}
-		if st.Info.TxnID != m.TxnID {
+		if err != nil || txn != m.TxnID {
 			return fmt.Sprintf("version %d of %s is another commit", m.Version, name), nil
 		}
 	}
@@ -133,9 +187,15 @@ func (l *Lake) syncIndex(ctx context.Context, ix index.Index, t *schema.Table, s
 	}
 	m, err := ix.Mark(t.Name)
 	if err != nil {
-		return err
+		return &indexError{err}
 	}
 	if m.Version >= st.Version {
+		return nil
+	}
+	apply := func(items []index.Item, m index.Mark) error {
+		if err := ix.Apply(t.Name, items, m); err != nil {
+			return &indexError{err}
+		}
 		return nil
 	}
 	for p := range tail(t, st, m.NextSeq) {
@@ -143,17 +203,13 @@ func (l *Lake) syncIndex(ctx context.Context, ix index.Index, t *schema.Table, s
 		if err != nil {
 			return fault.Wrap(fmt.Sprintf("index %s of %s", p.file.Path, t.Name), err)
 		}
-		for len(items) > 50_000 { // the mark moves only with the last rows of a file
-			if err := ix.Apply(t.Name, items[:50_000], m); err != nil {
+		for chunk := range slices.Chunk(items, 50_000) { // the mark moves only with the last file
+			if err := apply(chunk, m); err != nil {
 				return err
 			}
-			items = items[50_000:]
-		}
-		if err := ix.Apply(t.Name, items, m); err != nil {
-			return err
 		}
 	}
-	return ix.Apply(t.Name, nil, index.Mark{Version: st.Version, TxnID: st.Info.TxnID, NextSeq: st.NextSeq})
+	return apply(nil, index.Mark{Version: st.Version, TxnID: st.Info.TxnID, NextSeq: st.NextSeq})
 }
 
 // tail yields the files of st that may hold places from seq on.
@@ -228,18 +284,20 @@ func (l *Lake) RebuildIndex(ctx context.Context) (RebuildResult, error) {
 
 // warm opens the index and brings it up to date with every table.
 func (l *Lake) warm(ctx context.Context) (rows, version int64, err error) {
-	ix, err := l.index(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
 	states, err := l.refresh(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, t := range schema.Tables() {
-		if err := l.syncIndex(ctx, ix, t, states[t.Name]); err != nil {
-			return 0, 0, err
+	err = l.withIndex(ctx, func(ix index.Index) error {
+		for _, t := range schema.Tables() {
+			if err := l.syncIndex(ctx, ix, t, states[t.Name]); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return 0, 0, err
 	}
 	st := states[schema.Trajectories.Name]
 	return st.NextSeq, st.Version, nil

@@ -60,6 +60,10 @@ type Lake struct {
 	writeMu sync.Mutex // one commit to a table with identity at a time
 	ids     indexHolder
 
+	broken     chan struct{} // closed when a flush failed
+	brokenOnce sync.Once
+	brokenErr  error // set before broken is closed
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -107,7 +111,7 @@ func openError(url string, err error) error {
 // OpenBucket opens the lake in b. canonical is the URL under which the index is
 // kept. The lake takes b over and closes it.
 func OpenBucket(ctx context.Context, b blob.Bucket, canonical string, o *Options) (*Lake, error) {
-	l := &Lake{url: canonical, bucket: b, logs: map[string]*delta.Log{}}
+	l := &Lake{url: canonical, bucket: b, logs: map[string]*delta.Log{}, broken: make(chan struct{})}
 	if o != nil {
 		l.opt = *o
 	}
@@ -239,7 +243,45 @@ func (l *Lake) writable(op string) error {
 	if l.opt.ReadOnly {
 		return fault.New(fault.Denied, op, "the lake was opened for reading only")
 	}
-	return nil
+	select {
+	case <-l.broken:
+		return notDurable(op, l.brokenErr)
+	default:
+		return nil
+	}
+}
+
+// Broken is closed when stable storage has refused to confirm a write: what is
+// visible then may vanish with the power, so that this Lake acknowledges nothing
+// any more, duplicates included. The process should end with an error; Err says
+// why.
+func (l *Lake) Broken() <-chan struct{} { return l.broken }
+
+// Err is why the lake takes no writes any more; nil unless Broken is closed.
+func (l *Lake) Err() error {
+	select {
+	case <-l.broken:
+		return notDurable("write to lake "+l.url, l.brokenErr)
+	default:
+		return nil
+	}
+}
+
+// noteNotDurable breaks the lake when err is a flush that failed, and says so.
+func (l *Lake) noteNotDurable(err error) bool {
+	if !errors.Is(err, blob.ErrNotDurable) {
+		return false
+	}
+	l.brokenOnce.Do(func() {
+		l.brokenErr = err
+		close(l.broken)
+	})
+	return true
+}
+
+func notDurable(op string, err error) error {
+	return (&fault.Error{Kind: fault.Unavailable, Op: op, Msg: "stable storage refused to confirm a write, so nothing is acknowledged any more", Err: err}).
+		WithHint("check the disk, start the process anew, and send the rows again")
 }
 
 // indexRoot is the folder under which indexes are kept; "" when there is none.

@@ -319,7 +319,7 @@ func (l *Log) putVersion(ctx context.Context, v int64, body []byte, txnID string
 		case err == nil:
 			return true, nil
 		case errors.Is(err, blob.ErrNotDurable):
-			return false, fault.New(fault.Unavailable, op, "%v", err).
+			return false, (&fault.Error{Kind: fault.Unavailable, Op: op, Err: err}).
 				WithHint("The storage failed to flush. Nothing of this commit was acknowledged. Stop this process and check the disk; the data files are kept.")
 		case limit.Err() != nil && ctx.Err() == nil: // our own patience ended, not the caller's
 			unknown = unknown || errors.Is(err, blob.ErrUnknown)

@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -80,4 +81,39 @@ func (l *Log) recordedHistory(ctx context.Context, v int64, yield func(Entry, er
 			}
 		}
 	}
+}
+
+// TxnID is the transaction id of a version, also when the version was cleaned
+// from the log; fault.Gone if it is neither in the log nor recorded.
+func (l *Log) TxnID(ctx context.Context, version int64) (string, error) {
+	op := fmt.Sprintf("look up version %d of table %s", version, l.table)
+	if h := l.Head(); h.Version == version {
+		return h.Info.TxnID, nil
+	}
+	c, err := l.version(ctx, version)
+	if err == nil {
+		return c.info.TxnID, nil
+	}
+	if !errors.Is(err, blob.ErrNotExist) {
+		return "", fault.Wrap(op, err)
+	}
+	ranges, err := l.recordRanges(ctx)
+	if err != nil {
+		return "", fault.Wrap(op, err)
+	}
+	for _, r := range ranges {
+		if version < r.first || version > r.last {
+			continue
+		}
+		records, err := l.readRecords(ctx, r)
+		if err != nil {
+			return "", fault.Wrap(op, err)
+		}
+		for i := range records {
+			if records[i].Version == version {
+				return records[i].TxnID, nil
+			}
+		}
+	}
+	return "", fault.New(fault.Gone, op, "it is neither in the log nor recorded")
 }

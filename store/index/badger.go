@@ -60,11 +60,9 @@ func Open(dir, lake string) (ix *Badger, aside string, err error) {
 	if err != nil {
 		reason = err.Error()
 	}
-	bad := fmt.Sprintf("%s.bad-%s", dir, time.Now().UTC().Format("20060102T150405.000000"))
-	if err := os.Rename(dir, bad); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, reason, fmt.Errorf("set aside index folder %s: %w", dir, err)
+	if err := SetAside(dir); err != nil {
+		return nil, reason, err
 	}
-	pruneAside(dir)
 	ix, again, err := tryOpen(dir, lake)
 	if err == nil && again != "" {
 		err = errors.Join(errors.New(again), ix.Close())
@@ -90,6 +88,17 @@ func Remove(dir string) error {
 	return nil
 }
 
+// SetAside renames the index folder to <dir>.bad-<time>, for somebody to look at;
+// the next Open makes a fresh one. The folder must not be open.
+func SetAside(dir string) error {
+	bad := fmt.Sprintf("%s.bad-%s", dir, time.Now().UTC().Format("20060102T150405.000000"))
+	if err := os.Rename(dir, bad); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("set aside index folder %s: %w", dir, err)
+	}
+	pruneAside(dir)
+	return nil
+}
+
 func tryOpen(dir, lake string) (*Badger, string, error) {
 	o := badger.DefaultOptions(dir).
 		WithLoggingLevel(badger.ERROR).WithLogger(nil).
@@ -97,7 +106,7 @@ func tryOpen(dir, lake string) (*Badger, string, error) {
 		WithNumCompactors(2).WithBlockCacheSize(16 << 20).WithIndexCacheSize(16 << 20).
 		WithValueThreshold(1 << 20).WithValueLogFileSize(64 << 20).
 		WithCompression(options.None).WithDetectConflicts(false).WithNumVersionsToKeep(1).
-		WithChecksumVerificationMode(options.OnTableRead).WithMetricsEnabled(false)
+		WithChecksumVerificationMode(options.OnTableAndBlockRead).WithMetricsEnabled(false)
 	db, err := openRecovering(o)
 	if err != nil {
 		if isLocked(err) {
@@ -131,6 +140,13 @@ func openRecovering(o badger.Options) (db *badger.DB, err error) {
 		}
 	}()
 	return badger.Open(o)
+}
+
+// recovering turns a panic of a damaged folder into an error.
+func recovering(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("damaged: %v", r)
+	}
 }
 
 func isLocked(err error) bool {
@@ -172,7 +188,8 @@ func (b *Badger) use() (func(), error) {
 func itemKey(k Key) []byte { return append([]byte{'i'}, k[:]...) }
 
 // Lookup implements Index.
-func (b *Badger) Lookup(keys []Key) ([]Entry, error) {
+func (b *Badger) Lookup(keys []Key) (_ []Entry, err error) {
+	defer recovering(&err)
 	done, err := b.use()
 	if err != nil {
 		return nil, err
@@ -209,7 +226,8 @@ func (b *Badger) Lookup(keys []Key) ([]Entry, error) {
 }
 
 // Apply implements Index.
-func (b *Badger) Apply(table string, items []Item, mark Mark) error {
+func (b *Badger) Apply(table string, items []Item, mark Mark) (err error) {
+	defer recovering(&err)
 	done, err := b.use()
 	if err != nil {
 		return err
@@ -239,7 +257,8 @@ func (b *Badger) Apply(table string, items []Item, mark Mark) error {
 }
 
 // Mark implements Index.
-func (b *Badger) Mark(table string) (Mark, error) {
+func (b *Badger) Mark(table string) (_ Mark, err error) {
+	defer recovering(&err)
 	done, err := b.use()
 	if err != nil {
 		return Mark{}, err
@@ -260,7 +279,8 @@ func (b *Badger) Mark(table string) (Mark, error) {
 }
 
 // Each implements Index.
-func (b *Badger) Each(fn func(Item) bool) error {
+func (b *Badger) Each(fn func(Item) bool) (err error) {
+	defer recovering(&err)
 	done, err := b.use()
 	if err != nil {
 		return err
