@@ -165,6 +165,9 @@ func (l *Lake) AppendLedger(ctx context.Context, rows []*schema.LedgerEntry) ([]
 	if len(rows) == 0 {
 		return nil, nil
 	}
+	if err := l.evolve(ctx, schema.Ledger); err != nil {
+		return nil, fault.Wrap(op, err)
+	}
 	add, err := putFile(ctx, l, schema.Ledger, rows)
 	if err != nil {
 		l.noteNotDurable(err)

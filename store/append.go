@@ -88,6 +88,9 @@ func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []
 	}
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
+	if err := l.evolve(ctx, ident.table); err != nil {
+		return nil, 0, fault.Wrap(op, err)
+	}
 	var receipts []Receipt
 	attempts := 0
 	err := l.withIndex(ctx, func(ix index.Index) error {

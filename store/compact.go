@@ -73,6 +73,9 @@ func (l *Lake) foldOnce(ctx context.Context, t *schema.Table) (int, error) {
 	if err != nil || st.Foreign != nil {
 		return 0, err
 	}
+	if e, err := l.evolution(t, st); err != nil || len(e.Unknown) > 0 {
+		return 0, err // this build would lose what a newer one wrote
+	}
 	run := foldRun(st)
 	if run == nil {
 		return 0, nil

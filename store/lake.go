@@ -60,6 +60,12 @@ type Lake struct {
 	writeMu sync.Mutex // one commit to a table with identity at a time
 	ids     indexHolder
 
+	schemas struct {
+		mu      sync.Mutex
+		known   map[string]comparedSchema // by table
+		cleaned time.Time                 // when the logs were last looked through
+	}
+
 	broken     chan struct{} // closed when a flush failed
 	brokenOnce sync.Once
 	brokenErr  error // set before broken is closed

@@ -36,7 +36,8 @@ const (
 
 // VerifyOptions are the settings of Verify.
 type VerifyOptions struct {
-	// Deep reads every byte: checksums, every row's content hash.
+	// Deep reads every byte: checksums, every row's content hash (unless a newer
+	// build has added columns, which this one cannot hash).
 	Deep bool
 	// Progress is called as files are checked; nil = silent.
 	Progress func(done, total int64)
@@ -213,6 +214,9 @@ func (v *verifier) rows(ctx context.Context, p part, ns byte, hasIDs bool, seen 
 		v.problem(ProblemRows, p.String(), "it holds %d rows, its statistics say %d", n, p.file.Rows)
 	}
 	if v.opt.Deep && p.table == schema.Trajectories {
+		if e, err := v.l.evolution(p.table, v.s.states[p.table.Name]); err != nil || len(e.Unknown) > 0 {
+			return n, err
+		}
 		return n, v.hashes(ctx, p)
 	}
 	return n, nil

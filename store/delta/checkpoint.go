@@ -170,6 +170,31 @@ func (l *Log) checkpointIfDue(s *State) {
 	go work()
 }
 
+// CheckpointDue writes a checkpoint of the newest version if the log after the
+// last one has become long, and returns when it is written.
+func (l *Log) CheckpointDue(ctx context.Context) error {
+	s, err := l.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	tail := max(l.opt.CheckpointEvery, int64(s.Files.Len()/4))
+	l.mu.Lock()
+	due := !l.closed && !l.writing && l.opt.CheckpointEvery > 0 && s.Version-max(l.checkpoint, 0) >= tail
+	l.writing = l.writing || due
+	l.mu.Unlock()
+	if !due {
+		return nil
+	}
+	defer l.endCheckpoint()
+	if h, err := l.hint(ctx); err == nil {
+		l.noteCheckpoint(h.Version)
+		if s.Version-h.Version < tail {
+			return nil
+		}
+	}
+	return l.writeCheckpoint(ctx, s)
+}
+
 func (l *Log) endCheckpoint() {
 	l.mu.Lock()
 	l.writing = false

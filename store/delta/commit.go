@@ -230,10 +230,11 @@ type checker struct {
 	base                       *State
 	seen                       map[string]bool
 	change, rearrange, removes bool
+	declares                   bool // the table's schema or properties
 }
 
 // blind reports whether the commit only appends, without having read anything.
-func (k *checker) blind() bool { return !k.removes && !k.rearrange }
+func (k *checker) blind() bool { return !k.removes && !k.rearrange && !k.declares }
 
 func (k *checker) once(what, name string) error {
 	key := what + "\x00" + name
@@ -265,6 +266,7 @@ func (k *checker) check(a Action) error {
 	case a.CommitInfo != nil:
 		return k.once("commitInfo", "")
 	case a.Metadata != nil:
+		k.declares = true
 		return k.once("metaData", "")
 	case a.Protocol != nil:
 		if err := checkProtocol(*a.Protocol); err != nil {

@@ -205,6 +205,44 @@ func (l *Log) CleanLog(ctx context.Context, before time.Time) (Cleaned, error) {
 	return c, fault.Wrap("clean log of table "+l.table, err)
 }
 
+// CleanExpired is CleanLog of what is older than the table's
+// delta.logRetentionDuration, counted from the newest version, by the clock of
+// the store. Without that property, or with one that is not understood, nothing
+// is cleaned.
+func (l *Log) CleanExpired(ctx context.Context) (Cleaned, error) {
+	op := "clean log of table " + l.table
+	s, err := l.Refresh(ctx)
+	if err != nil {
+		return Cleaned{}, fault.Wrap(op, err)
+	}
+	age, ok := parseInterval(s.Metadata.Configuration["delta.logRetentionDuration"])
+	if !ok {
+		return Cleaned{}, nil
+	}
+	key := l.logKey(jsonName(s.Version))
+	info, err := l.b.Stat(ctx, key)
+	if err != nil {
+		return Cleaned{}, fault.Wrap(op, storeError("look at "+key, err))
+	}
+	return l.CleanLog(ctx, info.ModTime.Add(-age))
+}
+
+// parseInterval reads a duration of a table property: "interval 2 days".
+func parseInterval(text string) (time.Duration, bool) {
+	w := strings.Fields(strings.ToLower(text))
+	if len(w) != 3 || w[0] != "interval" {
+		return 0, false
+	}
+	n, ok := parseCount(w[1])
+	unit, known := map[string]time.Duration{
+		"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "week": 7 * 24 * time.Hour,
+	}[strings.TrimSuffix(w[2], "s")]
+	if !ok || !known || n > int64(100*365*24*time.Hour/unit) {
+		return 0, false
+	}
+	return time.Duration(n) * unit, true
+}
+
 func (l *Log) cleanLog(ctx context.Context, before time.Time) (Cleaned, error) {
 	ls, err := l.list(ctx, "")
 	if err != nil {
