@@ -99,7 +99,7 @@ func TestFilter(t *testing.T) {
 		{"list_contains(tool_kinds, 'code')", "TT-"},
 		{"list_contains(tool_kinds, 'shell')", "TF-"},
 		{"list_contains(tool_kinds, null)", "---"},
-		{"list_contains(flags, null)", "F--"},
+		{"list_contains(flags, null)", "---"},
 		{"list_contains(flags, '')", "FF-"},
 		{"list_contains(tool_kinds, metadata['k'])", "F--"},
 		{"metadata['k'] = 'v'", "T--"},

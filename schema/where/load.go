@@ -289,8 +289,8 @@ func (l lenScalar) values(b *batch) (vec, error) {
 	return out, nil
 }
 
-// containsPredicate is list_contains(list, x): unknown if the list is null, or if
-// x is null and the list has elements. Null elements match nothing.
+// containsPredicate is list_contains(list, x): unknown if the list or x is null.
+// Null elements match nothing.
 type containsPredicate struct {
 	list *column
 	elem class
@@ -324,7 +324,7 @@ func (p containsPredicate) truths(b *batch) ([]Truth, error) {
 	var hit [1]Truth
 	for i := range out {
 		start, end := a.ValueOffsets(i)
-		if null != nil && null[i] || start < end && x.isNull(i) {
+		if null != nil && null[i] || x.isNull(i) {
 			out[i] = Unknown
 			continue
 		}
