@@ -53,6 +53,8 @@ type backend interface {
 	History(ctx context.Context) ([]store.VersionInfo, error)
 	// Get fetches trajectories as they were stored, nil where there is none.
 	Get(ctx context.Context, ref string, ids []string) ([]*schema.Trajectory, error)
+	// GetBlob fetches a content-addressed object.
+	GetBlob(ctx context.Context, digest string) ([]byte, error)
 	// Rows hands over the trajectories that a predicate selects, in lake order.
 	Rows(ctx context.Context, ref, pred string, each func(*schema.Trajectory) error) (place, error)
 	// Sample draws the batch of a filled spec at a position. Columns, when not

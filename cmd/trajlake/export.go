@@ -87,6 +87,10 @@ func (a *app) export(ctx context.Context, b backend, x *export, out, pred string
 		defer bar.clear()
 		x.report.place, err = b.Rows(ctx, a.version, pred, func(row *schema.Trajectory) error {
 			bar.update(x.report.Rows, 0, plural(x.report.Rows, "row", "rows")+bar.rate(x.report.Rows))
+			// No format has blobs: what was moved out of the row goes back into it.
+			if err := ingest.Restore(ctx, row, b.GetBlob); err != nil {
+				return err
+			}
 			return each(row)
 		})
 		return err

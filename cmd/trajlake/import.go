@@ -34,13 +34,14 @@ func (a *app) importCmd() *cobra.Command {
 		Long: `import reads files of agent trajectories into the lake, which it makes if there is
 none. A PATH is a file, a folder (walked), a pattern, or - for standard input; gzip
 and zstd are read through. The format is found by content, or named by --format:
-` + strings.Join(importFormats()[1:], ", ") + `.
+` + wrapped(importFormats()[1:]) + `.
 
 Each trajectory goes in exactly once: importing the same files again, after a
 crash or Ctrl-C too, finds what is there as duplicates. Bad records are rejected by
 file and line, and the rest goes in. Then the exit code is 3.
 
---set fills columns that the source leaves empty: ` + strings.Join(formats.Settable(), ", ") + `.`,
+--set fills columns that the source leaves empty:
+` + wrapped(formats.Settable()) + `.`,
 		Example: `  trajlake import --lake ./lake runs/ more/*.jsonl.gz
   trajlake import --lake ./lake --set task_set=tau-bench-retail,run_id=r7 results.json
   zstdcat big.jsonl.zst | trajlake import --server 127.0.0.1:7400 --format openai -
@@ -59,6 +60,29 @@ file and line, and the rest goes in. Then the exit code is 3.
 	cmd.Flags().StringVar(&format, "format", "auto", "the files' format, auto = by content")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "NAME=VALUE,… fills columns that the source leaves empty; may be given several times")
 	return cmd
+}
+
+// wrapped lists words in lines of at most 80 characters.
+func wrapped(words []string) string {
+	var b strings.Builder
+	width := 0
+	for i, w := range words {
+		if i < len(words)-1 {
+			w += ","
+		}
+		switch {
+		case width == 0:
+		case width+1+len(w) > 80:
+			b.WriteByte('\n')
+			width = 0
+		default:
+			b.WriteByte(' ')
+			width++
+		}
+		b.WriteString(w)
+		width += len(w)
+	}
+	return b.String()
 }
 
 // parseSet reads the values of --set; of a name given twice the last counts.
@@ -149,6 +173,9 @@ func printRejections(w io.Writer, list []ingest.Rejection, all int64) {
 			at = e.ID
 		}
 		k := kind{shortReason(e.Reason, at, e.File), e.Hint}
+		if e.Field != "" && !strings.HasPrefix(k.reason, e.Field) {
+			k.reason = e.Field + ": " + k.reason
+		}
 		if places[k] == nil {
 			order = append(order, k)
 		}

@@ -97,6 +97,10 @@ func (l *local) Get(ctx context.Context, ref string, ids []string) ([]*schema.Tr
 	return s.Get(ctx, ids)
 }
 
+func (l *local) GetBlob(ctx context.Context, digest string) ([]byte, error) {
+	return l.lake.GetBlob(ctx, digest)
+}
+
 func (l *local) Rows(ctx context.Context, ref, pred string, each func(*schema.Trajectory) error) (place, error) {
 	e, err := parsePredicate(pred)
 	if err != nil {

@@ -94,6 +94,9 @@ func writeBatch(w io.Writer, format string, b *batch) error {
 		out = f
 	}
 	for _, rec := range b.Records {
+		if rec.NumRows() == 0 {
+			continue // the schema stands in the file already
+		}
 		if err := out.Write(array.NewRecord(s, rec.Columns(), rec.NumRows())); err != nil {
 			return fault.Wrap("write "+format, err)
 		}

@@ -34,6 +34,7 @@ type ready struct {
 	Event string `json:"event"`
 	Addr  string `json:"addr"`
 	place
+	Debug string `json:"debug,omitempty"` // address of the profiles
 }
 
 func (a *app) serveCmd() *cobra.Command {
@@ -42,8 +43,9 @@ func (a *app) serveCmd() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve a lake to writers, trainers and readers",
 		Long: `serve opens a lake, which it makes if there is none, and answers on one port:
-gRPC for appends and administration, Arrow Flight for batches and scans. Small files
-are folded into larger ones in the background.
+gRPC for appends and administration, Arrow Flight for batches and scans. In the
+background small files are folded into larger ones, and versions that are older
+than the tables' retention are taken out of the logs (their snapshots stay).
 
 On SIGTERM or Ctrl-C it takes no new calls, answers what it has, commits and ends
 with exit code 0; a second signal ends it at once, which loses nothing that was
@@ -62,7 +64,7 @@ tokens and no TLS, so whoever reaches the port may read and write the lake.`,
 	fl.StringSliceVar(&f.roles, "roles", rpc.Roles(), "what is served: "+strings.Join(rpc.Roles(), ", "))
 	fl.BoolVar(&f.insecure, "insecure-listen", false, "listen on an address that others can reach, without any protection")
 	fl.StringVar(&f.debug, "debug-listen", "", "serve profiles (pprof) over HTTP on this loopback HOST:PORT")
-	fl.DurationVar(&f.fold, "fold-every", 5*time.Second, "how often small files are folded; 0 = never")
+	fl.DurationVar(&f.fold, "fold-every", 5*time.Second, "how often small files are folded and logs looked after; 0 = never")
 	return cmd
 }
 
@@ -127,7 +129,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 
 // answer serves until ctx ends, with the work of the background, and drains.
 func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln net.Listener, f *serveFlags) error {
-	stopDebug, err := a.serveDebug(f.debug)
+	debug, stopDebug, err := a.serveDebug(f.debug)
 	if err != nil {
 		return err
 	}
@@ -140,14 +142,14 @@ func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln ne
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	wg.Go(func() { a.foldOften(background, lake, f.fold) })
+	wg.Go(func() { a.maintainOften(background, lake, f.fold) })
 	wg.Go(func() { tuneMemory(background) })
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.Serve(ln) })
 
 	addr := ln.Addr().String()
 	if a.json {
-		if err := a.printJSON(ready{"ready", addr, placeOf(snap)}); err != nil {
+		if err := a.printJSON(ready{"ready", addr, placeOf(snap), debug}); err != nil {
 			return err
 		}
 	} else {
@@ -156,6 +158,7 @@ func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln ne
 	select {
 	case err := <-served:
 		return err
+	case <-lake.Broken(): // a flush failed: nothing may be acknowledged any more
 	case <-ctx.Done():
 	}
 	a.log.Info("draining")
@@ -166,11 +169,12 @@ func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln ne
 		a.log.Warn("calls were broken off", "after", drainTime)
 		err = nil // every row that was acknowledged is in
 	}
-	return errors.Join(err, <-served)
+	return errors.Join(err, <-served, lake.Err())
 }
 
-// foldOften folds small files when versions came in since the last time.
-func (a *app) foldOften(ctx context.Context, lake *store.Lake, every time.Duration) {
+// maintainOften folds small files, and what else a lake needs, when versions came
+// in since the last time.
+func (a *app) maintainOften(ctx context.Context, lake *store.Lake, every time.Duration) {
 	if every <= 0 {
 		return
 	}
@@ -188,14 +192,14 @@ func (a *app) foldOften(ctx context.Context, lake *store.Lake, every time.Durati
 			continue
 		}
 		if err == nil {
-			_, err = lake.Fold(ctx)
+			_, err = lake.Maintain(ctx)
 		}
 		if err == nil {
 			snap, err = lake.Head(ctx)
 		}
 		if err != nil {
 			if ctx.Err() == nil {
-				a.log.Warn("fold small files", "err", err)
+				a.log.Warn("maintain the lake", "err", err)
 			}
 			continue
 		}

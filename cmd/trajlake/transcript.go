@@ -183,7 +183,7 @@ func (t *transcript) call(c *schema.ToolCall) {
 	if name == "" {
 		name = "(no name)"
 	}
-	t.body("  → ", name+" "+str(c.ArgsRaw), maxCallText, t.style.Cyan)
+	t.body("  → ", join(" ", name, str(c.ArgsRaw)), maxCallText, t.style.Cyan)
 	if c.ArgsError != nil {
 		t.body("    ! ", str(c.ArgsError), maxCallText, t.style.Red)
 	}

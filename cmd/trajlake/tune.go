@@ -61,14 +61,15 @@ func tuneMemory(ctx context.Context) {
 	}
 }
 
-// serveDebug serves profiles on addr, if there is one, until stop is called.
-func (a *app) serveDebug(addr string) (stop func(), err error) {
+// serveDebug serves profiles on addr, if there is one, until stop is called; at is
+// the address with the port that was taken.
+func (a *app) serveDebug(addr string) (at string, stop func(), err error) {
 	if addr == "" {
-		return func() {}, nil
+		return "", func() {}, nil
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fault.WrapAs(fault.Unavailable, "listen for profiles", err)
+		return "", nil, fault.WrapAs(fault.Unavailable, "listen for profiles", err)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -85,7 +86,7 @@ func (a *app) serveDebug(addr string) (stop func(), err error) {
 		}
 	}()
 	a.note("profiles at http://%s/debug/pprof/", ln.Addr())
-	return func() {
+	return ln.Addr().String(), func() {
 		_ = server.Close() // profiles in progress are broken off
 		<-done
 	}, nil
