@@ -169,6 +169,9 @@ func (g *Ingester) prepareRow(ctx context.Context, it *Item, salt [32]byte) (siz
 	}
 	row.SourceDigest = canon.DigestOfSum(salt, [32]byte(sum))
 	row.RowVersion, row.RowSeq, row.IngestedAt = nil, nil, nil
+	if err := g.moveMedia(ctx, row); err != nil {
+		return 0, err
+	}
 	if err := g.moveOversized(ctx, row); err != nil {
 		return 0, err
 	}
