@@ -25,6 +25,7 @@ TARGET_BYTES = 2 << 20  # of one request
 TARGET_ROWS = 4096
 CHUNK_BYTES = 4 << 20  # a row above this is cut into pieces
 INFLIGHT = 6  # requests without an answer
+_GOODBYE = 2.0  # seconds
 QUEUE_BYTES = 64 << 20  # rows that wait or are under way; put() blocks above
 
 Settle = Callable[[pb.AppendReceipt], None]
@@ -125,14 +126,22 @@ class Session:
         """End the stream; with abort without waiting for answers. Idempotent."""
         with self._cond:
             self._closing = True
+            abort = abort and bool(self._waiting or self._inflight or self._error)
             if abort and not self._error:
                 self._error = UnavailableError("append: the session was closed", hint="rows without a receipt may be sent again")
-            call, thread = self._call, self._thread
+            thread = self._thread
             self._cond.notify_all()
-        if abort and call is not None:
-            call.cancel()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None or thread is threading.current_thread():
+            return
+        if not abort and (self._waiting or self._inflight):
             thread.join()
+        elif not abort:
+            thread.join(_GOODBYE)  # all is answered: the end of the stream is a courtesy
+        while thread.is_alive():
+            with self._cond:
+                if self._call is not None:
+                    self._call.cancel()
+            thread.join(0.1)
 
     @property
     def last_error(self) -> TrajlakeError | None:

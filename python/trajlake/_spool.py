@@ -34,6 +34,7 @@ import numpy as np
 
 from ._pb import trajlake_service_pb2 as pb
 from ._receipt import Receipt, receipt_of
+from ._session import Session
 from .errors import CorruptError, UnavailableError
 
 SEGMENT_BYTES = 64 << 20
@@ -188,7 +189,7 @@ class Spooler:
         settle: called with (number of the row, receipt), on another thread.
     """
 
-    def __init__(self, root: Path, make: Callable, settle: Callable[[int, pb.AppendReceipt], None]) -> None:
+    def __init__(self, root: Path, make: Callable[..., Session], settle: Callable[[int, pb.AppendReceipt], None]) -> None:
         self._make, self._settle = make, settle
         self._log = SpoolLog.create(root)
         self._cond = threading.Condition()
@@ -198,7 +199,7 @@ class Spooler:
         self._closing = False
         self._abort = False
         self._error: BaseException | None = None
-        self._session = None
+        self._session: Session | None = None
         self.drained: list[Receipt] = []
         self._threads = [threading.Thread(target=self._guard, args=(f,), name=f"trajlake-spool-{f.__name__[1:]}", daemon=True) for f in (self._sync, self._feed)]
         for t in self._threads:
@@ -290,7 +291,7 @@ class Spooler:
         session.flush()
         session.close()
 
-    def _open(self, name: str, settled: bytes, on_settled: Callable) -> object:
+    def _open(self, name: str, settled: bytes, on_settled: Callable) -> Session:
         with self._cond:
             if self._abort:
                 raise UnavailableError("spool: closed while rows were waiting")
@@ -306,9 +307,9 @@ class Spooler:
         return settle
 
 
-def drain(log: SpoolLog, make: Callable, seen: Callable[[int, bytes, Receipt], None]) -> None:
+def drain(log: SpoolLog, make: Callable[..., Session], seen: Callable[[int, bytes, Receipt], None]) -> None:
     """Bring a left-over folder's rows into the lake and remove it; seen gets each receipt."""
-    session = None
+    session: Session | None = None
     try:
         session = make(log.name, log.digests, log.settle)
 
