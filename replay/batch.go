@@ -50,7 +50,9 @@ func (s *Sampler) Draw(position uint64) (*Batch, error) {
 	b := &Batch{Position: position, Version: s.snap.Version(), Snapshot: s.snap.Token(), SpecHash: s.hash}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%d", b.SpecHash, b.Snapshot, position))
 	b.ID = hex.EncodeToString(sum[:16])
-	d := drawing{s: s, position: position, first: position * uint64(s.spec.Batch.Rows), tasks: map[uint64]int64{}, prompts: map[uint64]int64{}}
+	// The schedule has a period of SharesTotal: the remainder keeps the product from overflowing.
+	first := position % law.SharesTotal * uint64(s.spec.Batch.Rows)
+	d := drawing{s: s, position: position, first: first, tasks: map[uint64]int64{}, prompts: map[uint64]int64{}}
 	defer d.stop()
 	d.start()
 	for slot := range uint64(s.spec.Batch.Rows) {
@@ -80,6 +82,7 @@ type drawing struct {
 	s               *Sampler
 	position, first uint64
 	queues          []queue // by stratum
+	allDry          bool    // no stratum of the schedule has a row left; it stays so
 	tasks, prompts  map[uint64]int64
 	picks           []taken
 }
@@ -130,12 +133,13 @@ func (d *drawing) stratumOf(slot uint64) (t int, ok bool) {
 	if d.ready(scheduled) {
 		return scheduled, true
 	}
-	if d.s.spec.Strata.WhenDry == DryRedistribute {
+	if d.s.spec.Strata.WhenDry == DryRedistribute && !d.allDry {
 		for later := range uint64(law.SharesTotal) {
 			if t := d.s.schedule.At(d.first + slot + later); d.ready(t) {
 				return t, true
 			}
 		}
+		d.allDry = true
 	}
 	return scheduled, false
 }
