@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -118,12 +120,18 @@ func (a *app) importPaths(ctx context.Context, b backend, paths []string, o inge
 		}
 		bar.update(p.Bytes, p.TotalBytes, remark+bar.rate(p.Rows))
 	}
+	tuning, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { tuneMemory(tuning) })
 	report, err := ingest.ImportFiles(ctx, b.Appender(), paths, o)
+	stop()
+	wg.Wait()
 	bar.clear()
 	if report == nil {
 		return err
 	}
 	if err != nil && ctx.Err() != nil {
+		forget(report)
 		err = fault.New(fault.Cancelled, "", "interrupted").WithHint("import again: what is in comes back as duplicates and the rest goes in")
 	}
 	head, herr := b.Head(context.WithoutCancel(ctx))
@@ -147,6 +155,13 @@ func (a *app) importPaths(ctx context.Context, b backend, paths []string, o inge
 		return someRejected
 	}
 	return err
+}
+
+// forget takes out of a report what was not rejected but given up.
+func forget(r *ingest.ImportReport) {
+	all := len(r.Errors)
+	r.Errors = slices.DeleteFunc(r.Errors, func(e ingest.Rejection) bool { return e.Kind == fault.Cancelled.String() })
+	r.Rejected -= int64(all - len(r.Errors))
 }
 
 // importSummary tells people what went in and what did not.

@@ -132,7 +132,8 @@ func TestImportFromEverywhere(t *testing.T) {
 	}
 }
 
-// TestImportIsTaken up where it was broken off, whichever row it was.
+// TestInterruptedImport breaks an import off: it says what is in, and the next one
+// completes it.
 func TestInterruptedImport(t *testing.T) {
 	const rows = 1800 // more than one batch
 	var all strings.Builder
@@ -147,7 +148,7 @@ func TestInterruptedImport(t *testing.T) {
 	stdin := io.MultiReader(strings.NewReader(all.String()[:cut]), onRead(cancel), strings.NewReader(all.String()[cut:]))
 	r := cliWith(t, ctx, stdin, "import", "--lake", lake, "--json", "-")
 	v := r.object(t)
-	if r.code != 1 || v["incomplete"] != true || !strings.Contains(r.err, "import again") {
+	if r.code != 1 || v["incomplete"] != true || v["rejected"] != 0.0 || !strings.Contains(r.err, "import again") {
 		t.Fatalf("exit %d, %s%s", r.code, r.out, r.err)
 	}
 	there := strings.Count(ok(t, "ids", "--lake", lake), "\n")
