@@ -2,10 +2,11 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -20,7 +21,7 @@ import (
 
 // Gather fetches trajectories by their places, in the order asked for, with
 // columns named as in Scan. A place may be asked for twice. Places that are not
-// in the snapshot are fault.NotFound.
+// in the snapshot are fault.NotFound, those of deleted rows fault.Gone.
 func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (arrow.Record, error) {
 	pl, err := s.plan(ctx, ScanOptions{Columns: columns})
 	if err != nil {
@@ -39,26 +40,25 @@ func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (
 		}
 		return 0
 	})
-	var recs []arrow.Record
+	var parts []gathering
 	for lo := 0; lo < len(order); {
-		p, ok := s.partOf(seqs[order[lo]])
+		seq := seqs[order[lo]]
+		p, ok := s.partOf(seq)
 		if !ok {
-			return nil, fault.New(fault.NotFound, "gather rows", "no row of %s has the place %d", s, seqs[order[lo]])
+			if seq >= 0 && seq < s.Count(schema.Trajectories) {
+				return nil, fault.New(fault.Gone, "gather rows", "the row with the place %d was deleted", seq)
+			}
+			return nil, fault.New(fault.NotFound, "gather rows", "no row of %s has the place %d", s, seq)
 		}
-		hi := lo + 1
-		for hi < len(order) && pl.inPart(p, seqs[order[hi]]) {
-			hi++
+		g := gathering{p: p}
+		for ; lo < len(order) && pl.inPart(p, seqs[order[lo]]); lo++ {
+			g.seqs = append(g.seqs, seqs[order[lo]])
 		}
-		want := make([]int64, hi-lo)
-		for i := range want {
-			want[i] = seqs[order[lo+i]]
-		}
-		rec, err := pl.gatherPart(ctx, p, want)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, rec)
-		lo = hi
+		parts = append(parts, g)
+	}
+	recs, err := pl.gatherParts(ctx, parts)
+	if err != nil {
+		return nil, err
 	}
 	if len(recs) == 0 {
 		return pl.empty()
@@ -79,6 +79,48 @@ func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (
 		return rec, nil
 	}
 	return datafile.GatherRecord(rec, back)
+}
+
+// gathering is the places that are wanted of one file, ascending.
+type gathering struct {
+	p    part
+	seqs []int64
+}
+
+// gatherers is how many files are read at a time: what counts on a store across
+// a network is the number of waits one after the other.
+const gatherers = 8
+
+func (pl *plan) gatherParts(ctx context.Context, parts []gathering) ([]arrow.Record, error) {
+	recs := make([]arrow.Record, len(parts))
+	errs := make([]error, len(parts))
+	if len(parts) == 1 {
+		recs[0], errs[0] = pl.gatherPart(ctx, parts[0].p, parts[0].seqs)
+		return recs, errs[0]
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(gatherers, len(parts)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(parts) {
+					return
+				}
+				recs[i], errs[i] = pl.gatherPart(ctx, parts[i].p, parts[i].seqs)
+				if errs[i] != nil {
+					next.Store(int64(len(parts))) // no more of it
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return recs, nil
 }
 
 // empty is a record of no rows with the plan's columns.
@@ -166,48 +208,6 @@ func (pl *plan) gatherPart(ctx context.Context, p part, seqs []int64) (arrow.Rec
 	return pl.serve(placed{project(rec, len(pl.phys)), seqs, versions}, pl.phys, pl.columns)
 }
 
-// Lookup finds the places of ids; -1 where the snapshot has no such trajectory.
-func (s *Snapshot) Lookup(ctx context.Context, ids []string) ([]int64, error) {
-	out := make([]int64, len(ids))
-	for i := range out {
-		out[i] = -1
-	}
-	want := map[string][]int{}
-	for i, id := range ids {
-		want[id] = append(want[id], i)
-	}
-	if len(want) == 0 {
-		return out, nil
-	}
-	var pred *where.Expr
-	if len(want) <= 256 { // bounds of files and pages then rule most of them out
-		list := make([]string, 0, len(want))
-		for id := range want {
-			list = append(list, quote(id))
-		}
-		sort.Strings(list)
-		var err error
-		if pred, err = where.Parse("trajectory_id IN (" + strings.Join(list, ", ") + ")"); err != nil {
-			return nil, fault.Wrap("look up trajectories", err)
-		}
-	}
-	for rec, err := range s.Scan(ctx, ScanOptions{Columns: []string{"trajectory_id", "row_seq"}, Where: pred}) {
-		if err != nil {
-			return nil, err
-		}
-		names, seqs, err := idColumns(rec)
-		if err != nil {
-			return nil, err
-		}
-		for i := range seqs {
-			for _, at := range want[names.Value(i)] {
-				out[at] = seqs[i]
-			}
-		}
-	}
-	return out, nil
-}
-
 // quote is id as a string literal of a predicate.
 func quote(id string) string { return "'" + strings.ReplaceAll(id, "'", "''") + "'" }
 
@@ -215,25 +215,6 @@ func quote(id string) string { return "'" + strings.ReplaceAll(id, "'", "''") + 
 func (s *Snapshot) bySeq() []*delta.File {
 	s.sortOnce.Do(func() { s.sorted = slices.Collect(s.states[schema.Trajectories.Name].Files.All()) })
 	return s.sorted
-}
-
-// Get fetches whole trajectories as they were stored, with row_version and
-// row_seq filled in; nil where the snapshot has no such id.
-func (s *Snapshot) Get(ctx context.Context, ids []string) ([]*schema.Trajectory, error) {
-	seqs, err := s.Lookup(ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]*schema.Trajectory, len(ids))
-	for i, seq := range seqs {
-		if seq < 0 {
-			continue
-		}
-		if out[i], err = s.Row(ctx, seq); err != nil {
-			return nil, fault.Wrap(fmt.Sprintf("get trajectory %s", ids[i]), err)
-		}
-	}
-	return out, nil
 }
 
 // rawColumns are the stored columns of a trajectory, the reward as the row has it.
@@ -267,8 +248,13 @@ func (s *Snapshot) Rows(ctx context.Context, pred *where.Expr) func(yield func(*
 				yield(nil, err)
 				return
 			}
+			rows, err := newRawReader(rec.Schema())
+			if err != nil {
+				yield(nil, err)
+				return
+			}
 			for i := range int(rec.NumRows()) {
-				row, err := RawRow(rec, i)
+				row, err := rows.row(rec, i)
 				if !yield(row, err) || err != nil {
 					return
 				}

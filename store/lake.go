@@ -56,6 +56,7 @@ type Lake struct {
 	logs   map[string]*delta.Log
 	files  *fileCache
 	folds  foldCache
+	stats  statsCache
 
 	writeMu sync.Mutex // one commit to a table with identity at a time
 	ids     indexHolder

@@ -11,14 +11,39 @@ import (
 // RawRow is row i of a record that has reward_raw in the place of reward, as a
 // trajectory.
 func RawRow(rec arrow.Record, i int) (*schema.Trajectory, error) {
-	row, err := schema.RowFromArrow[schema.Trajectory](rec, i)
+	r, err := newRawReader(rec.Schema())
 	if err != nil {
 		return nil, err
 	}
-	if at := rec.Schema().FieldIndices(colRewardRaw); len(at) == 1 {
-		if raw, ok := rec.Column(at[0]).(*array.Float64); ok && raw.IsValid(i) {
-			row.Reward = new(raw.Value(i))
-		}
+	return r.row(rec, i)
+}
+
+// rawReader reads trajectories out of records that have reward_raw in the place
+// of reward.
+type rawReader struct {
+	rows *schema.RowReader[schema.Trajectory]
+	raw  int // column of reward_raw; -1 if there is none
+}
+
+func newRawReader(s *arrow.Schema) (*rawReader, error) {
+	rows, err := schema.NewRowReader[schema.Trajectory](s)
+	if err != nil {
+		return nil, err
+	}
+	r := &rawReader{rows, -1}
+	if at := s.FieldIndices(colRewardRaw); len(at) == 1 {
+		r.raw = at[0]
+	}
+	return r, nil
+}
+
+func (r *rawReader) row(rec arrow.Record, i int) (*schema.Trajectory, error) {
+	row, err := r.rows.Row(rec, i)
+	if err != nil || r.raw < 0 {
+		return row, err
+	}
+	if raw, ok := rec.Column(r.raw).(*array.Float64); ok && raw.IsValid(i) {
+		row.Reward = new(raw.Value(i))
 	}
 	return row, nil
 }

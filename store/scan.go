@@ -31,6 +31,8 @@ type ScanOptions struct {
 	From, To int64       // places; To 0 = all of the snapshot
 	MaxBytes int64       // of one record, about; 0 = 2 MB
 	Stats    *ScanStats  // filled in while scanning, if not nil
+
+	ids []string // of Lookup: files whose bloom filter holds none of them are passed over
 }
 
 // ScanStats tells what a scan touched.
@@ -184,6 +186,20 @@ func (pl *plan) scanPart(ctx context.Context, p part, yield func(arrow.Record, e
 	if pl.bound != nil && pl.bound.Stats(pl.fileStats(p)) == where.Never {
 		count(&st.FilesPruned, 1)
 		return true
+	}
+	if last, ok := lastSeq(p.file); ok && last < pl.opt.From {
+		return true
+	}
+	if pl.opt.ids != nil {
+		may, err := pl.mightHold(ctx, p)
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+		if !may {
+			count(&st.FilesPruned, 1)
+			return true
+		}
 	}
 	rows, err := l.rowsOf(ctx, p, pl.opt.From)
 	if err == nil && pl.bound != nil && len(rows) > 0 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"trajlake/schema"
 	"trajlake/store/datafile"
@@ -37,19 +38,47 @@ func statsOf(t *schema.Table, enc *datafile.Encoded) string {
 // folded value can differ from the stored one says nothing.
 type fileStats struct {
 	pl     *plan
+	file   *delta.File
 	parsed *delta.ParsedStats
 }
 
 func (pl *plan) fileStats(p part) fileStats {
-	parsed, err := delta.ParseStats(p.file.Stats)
-	if err != nil { // another writer's, or damaged: no pruning
-		parsed = nil
+	return fileStats{pl, p.file, pl.s.lake.stats.of(p.file)}
+}
+
+// statsCache keeps parsed statistics of files: a scan looks at those of every
+// file.
+type statsCache struct {
+	mu     sync.Mutex
+	parsed map[*delta.File]*delta.ParsedStats
+}
+
+// maxParsed bounds the parsed statistics in memory.
+const maxParsed = 1024
+
+func (c *statsCache) of(f *delta.File) *delta.ParsedStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.parsed[f]
+	if ok {
+		return p
 	}
-	return fileStats{pl, parsed}
+	p, err := delta.ParseStats(f.Stats)
+	if err != nil { // another writer's, or damaged: no pruning
+		p = nil
+	}
+	if c.parsed == nil || len(c.parsed) >= maxParsed {
+		c.parsed = map[*delta.File]*delta.ParsedStats{}
+	}
+	c.parsed[f] = p
+	return p
 }
 
 // Column implements where.Stats.
 func (s fileStats) Column(name string) (lo, hi any, nulls, rows int64, ok bool) {
+	if last, known := lastSeq(s.file); known && name == "row_seq" && s.file.Rows >= 0 {
+		return s.file.FirstSeq, last, 0, s.file.Rows, true
+	}
 	if s.parsed == nil {
 		return nil, nil, -1, -1, false
 	}

@@ -113,7 +113,7 @@ func (s *Snapshot) tensorRows(ctx context.Context, id, name string, columns []st
 	if err != nil {
 		return nil, err
 	}
-	owner, err := s.Get(ctx, []string{id})
+	owner, err := s.sourceDigest(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *Snapshot) tensorRows(ctx context.Context, id, name string, columns []st
 			if err != nil {
 				return nil, err
 			}
-			if r.SourceDigest == nil || owner[0] != nil && bytes.Equal(r.SourceDigest, owner[0].SourceDigest) {
+			if r.SourceDigest == nil || owner != nil && bytes.Equal(r.SourceDigest, owner) {
 				out = append(out, r)
 			}
 		}
@@ -137,6 +137,19 @@ func (s *Snapshot) tensorRows(ctx context.Context, id, name string, columns []st
 			cmp.Compare(tensorVersion(a), tensorVersion(b)), cmp.Compare(a.Piece, b.Piece))
 	})
 	return out, nil
+}
+
+// sourceDigest is the source digest of a trajectory; nil if there is none.
+func (s *Snapshot) sourceDigest(ctx context.Context, id string) ([]byte, error) {
+	seqs, err := s.Lookup(ctx, []string{id})
+	if err != nil || seqs[0] < 0 {
+		return nil, err
+	}
+	rec, err := s.Gather(ctx, seqs, []string{"source_digest"})
+	if err != nil {
+		return nil, err
+	}
+	return bytesAt(rec, 0, 0), nil
 }
 
 // groupTensors cuts sorted rows into tensors.
