@@ -137,12 +137,45 @@ func (a *appendStream) decode(req *rpcpb.AppendRequest) (*appendCall, error) {
 		}
 	}
 	c.bytes = min(c.bytes, a.s.opt.InFlightBytes)
-	c.items = make([]ingest.Item, len(rows))
-	c.explicit = make([]bool, len(rows))
-	for i, r := range rows {
-		c.items[i], c.explicit[i] = decodeItem(r)
-	}
+	c.items, c.explicit = decodeItems(rows)
 	return c, nil
+}
+
+func decodeItems(rows [][]byte) (items []ingest.Item, explicit []bool) {
+	items, explicit = make([]ingest.Item, len(rows)), make([]bool, len(rows))
+	for i, r := range rows {
+		items[i], explicit[i] = decodeItem(r)
+	}
+	return items, explicit
+}
+
+// AppendRows implements the service.
+func (l *lakeService) AppendRows(ctx context.Context, req *rpcpb.AppendRequest) (*rpcpb.AppendResponse, error) {
+	const op = "append rows"
+	if err := l.role(RoleIngest, op); err != nil {
+		return nil, err
+	}
+	if req.GetChunk() != nil || req.GetOpen() != nil {
+		return nil, fault.New(fault.Usage, op, "pieces of rows and sessions need a stream").WithHint("call Append")
+	}
+	var bytes int64
+	for _, r := range req.GetItems() {
+		bytes += int64(len(r))
+	}
+	if err := l.inflight.Acquire(ctx, bytes); err != nil {
+		return nil, fault.WrapAs(fault.Cancelled, op, err)
+	}
+	defer l.inflight.Release(bytes)
+	items, explicit := decodeItems(req.GetItems())
+	receipts, err := l.ing.Append(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	resp := &rpcpb.AppendResponse{Seq: req.GetSeq(), Receipts: make([]*rpcpb.AppendReceipt, len(items))}
+	for i, r := range receipts {
+		resp.Receipts[i] = receiptOut(r, !explicit[i])
+	}
+	return resp, nil
 }
 
 // open takes in what earlier streams of the writer had receipts for.

@@ -341,3 +341,31 @@ func TestTensors(t *testing.T) {
 		t.Errorf("tensor: %d bytes, %v", len(got.Data), err)
 	}
 }
+
+// TestAppendRows is TestAppend's core in one call.
+func TestAppendRows(t *testing.T) {
+	h := start(t, nil)
+	twin := `{"turns":[{"role":"user","text":"same"}]}`
+	req := &rpcpb.AppendRequest{Seq: 5}
+	for _, text := range []string{toyJSON(0), twin, twin, `{"turns":"no"}`, toyJSON(1)} {
+		b, err := proto.Marshal(jsonItem(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Items = append(req.Items, b)
+	}
+	client := rpcpb.NewLakeClient(h.conn)
+	for _, want := range []string{"committed committed committed rejected committed", "duplicate duplicate duplicate rejected duplicate"} {
+		resp, err := client.AppendRows(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantStatuses(t, resp.GetReceipts(), want)
+		if resp.GetSeq() != 5 {
+			t.Errorf("seq %d", resp.GetSeq())
+		}
+	}
+	if _, err := client.AppendRows(t.Context(), &rpcpb.AppendRequest{Chunk: &rpcpb.RowChunk{}}); !fault.Is(Fault("", err), fault.Usage) {
+		t.Errorf("a piece: %v", err)
+	}
+}

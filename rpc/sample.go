@@ -29,10 +29,11 @@ type BatchInfo struct {
 // facts are the columns of trajectories that every batch carries.
 var facts = []string{"trajectory_id", "task_id", "effort", "reward"}
 
-// drawn is one batch and where it came from.
+// drawn is one batch, or a rank's slice of it, and where it came from.
 type drawn struct {
 	sampler *replay.Sampler
 	batch   *replay.Batch
+	units   int // of the whole batch: 0 says that nothing can be drawn at all
 }
 
 // draw does what Sample and batch tickets have in common.
@@ -68,7 +69,8 @@ func (s *Server) draw(ctx context.Context, text []byte, position uint64, ref str
 	if err != nil {
 		return nil, err
 	}
-	return &drawn{sampler, b}, slice(b, rank, world)
+	d := &drawn{sampler: sampler, batch: b, units: len(b.Slots)}
+	return d, slice(b, rank, world)
 }
 
 // slice keeps the units of rank's part of a batch: every world-th slot from the
@@ -110,8 +112,8 @@ func (d *drawn) record(ctx context.Context, columns []string) (arrow.Record, err
 	}
 	b := d.batch
 	md := arrow.NewMetadata(
-		[]string{"batch_id", "position", "version", "snapshot", "spec_hash"},
-		[]string{b.ID, strconv.FormatUint(b.Position, 10), strconv.FormatInt(b.Version, 10), b.Snapshot, b.SpecHash})
+		[]string{"batch_id", "position", "version", "snapshot", "spec_hash", "units"},
+		[]string{b.ID, strconv.FormatUint(b.Position, 10), strconv.FormatInt(b.Version, 10), b.Snapshot, b.SpecHash, strconv.Itoa(d.units)})
 	return array.NewRecord(arrow.NewSchema(rec.Schema().Fields(), &md), rec.Columns(), rec.NumRows()), nil
 }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,9 @@ from ._pb import trajlake_service_pb2 as pb
 from ._receipt import Receipt, receipt_of
 from ._replay import Replay, Spec
 from ._rows import Row, encode, pack, row_id
-from ._session import Session
+from ._session import TARGET_BYTES, TARGET_ROWS, Session
 from ._writer import Writer
-from .errors import InvalidRowError, NotFoundError, TrajlakeError, UsageError
+from .errors import ExhaustedError, InvalidRowError, NotFoundError, TrajlakeError, UnavailableError, UsageError
 
 _SERVICE = "/trajlake.v1.Lake/"
 _MAX_MESSAGE = 96 << 20
@@ -78,13 +81,13 @@ class Lake:
 
     # Calls.
 
-    def _unary(self, name: str, request: Any, answer: Any) -> Any:
+    def _unary(self, name: str, request: Any, answer: Any, *, timeout: float | None = -1.0) -> Any:
         call = self._calls.get(name)
         if call is None:
             call = self._channel.unary_unary(_SERVICE + name, type(request).SerializeToString, answer.FromString)
             self._calls[name] = call
         try:
-            return call(request, timeout=self.timeout)
+            return call(request, timeout=self.timeout if timeout == -1.0 else timeout)
         except grpc.RpcError as e:
             raise _faults.from_rpc(e) from None
 
@@ -116,15 +119,14 @@ class Lake:
         if isinstance(rows, (dict, str, bytes)):
             raise UsageError("append: takes a list of rows", hint="append([row])")
         receipts: list[Receipt] = []
+        few: list[tuple[int, bytes]] | None = []  # rows for one plain call; None: there are too many
+        size = 0
         session = self._session(retry_for=self.retry_for, eager=False)
 
-        def settler(at: int) -> Callable[[pb.AppendReceipt], None]:
-            def settle(r: pb.AppendReceipt) -> None:
-                receipt = receipt_of(r)
-                receipt.trajectory_id = receipt.trajectory_id or receipts[at].trajectory_id
-                receipts[at] = receipt
-
-            return settle
+        def settle(at: int, r: pb.AppendReceipt) -> None:
+            receipt = receipt_of(r)
+            receipt.trajectory_id = receipt.trajectory_id or receipts[at].trajectory_id
+            receipts[at] = receipt
 
         try:
             for at, row in enumerate(rows):
@@ -134,14 +136,42 @@ class Lake:
                     receipts.append(Receipt("rejected", row_id(row), error=e))
                     continue
                 receipts.append(Receipt("pending", row_id(row)))
-                session.put(item, settler(at))
-            session.flush()
+                size += len(item)
+                if few is not None:
+                    few.append((at, item))
+                    if size <= TARGET_BYTES and len(few) <= TARGET_ROWS:
+                        continue
+                    for n, i in few:
+                        session.put(i, partial(settle, n))
+                    few = None
+                else:
+                    session.put(item, partial(settle, at))
+            if few is None:
+                session.flush()
+            elif few:
+                answer = self._append_rows([i for _, i in few])
+                for (n, _), r in zip(few, answer.receipts):
+                    settle(n, r)
         except TrajlakeError as e:
             e.receipts = receipts  # type: ignore[attr-defined]
             raise
         finally:
             session.close(abort=True)
         return receipts
+
+    def _append_rows(self, items: list[bytes]) -> pb.AppendResponse:
+        """One plain call, made again while nobody answers: rows that were committed come back as duplicates."""
+        request = pb.AppendRequest(items=items)
+        end = time.monotonic() + self.retry_for
+        pause = 0.05
+        while True:
+            try:
+                return self._unary("AppendRows", request, pb.AppendResponse, timeout=None)
+            except (UnavailableError, ExhaustedError):
+                if time.monotonic() + pause > end:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, 5.0)
 
     def append_table(self, table: pa.Table | pa.RecordBatch) -> list[Receipt]:
         """Commit the rows of a table whose columns have the names of native JSON.

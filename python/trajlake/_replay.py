@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ._batch import Batch
-from .errors import TrajlakeError, UsageError
+from .errors import ExhaustedError, TrajlakeError, UsageError
 
 if TYPE_CHECKING:
     from ._lake import Lake
@@ -39,7 +39,10 @@ class Replay(Iterator[Batch]):
         rank, world_size: which slice of each batch.
         step: distance between positions (loader workers take every n-th).
         prefetch: batches fetched ahead; 0 fetches when asked.
-        columns: stands in for the spec's columns.
+
+    Raises:
+        ExhaustedError: from next(), where no row can be drawn at all, or a stratum is dry
+            and the spec says ``when_dry: fail``. It would be the same for every position.
     """
 
     def __init__(self, lake: Lake, spec: Spec, *, position: int = 0, rank: int = 0, world_size: int = 1, step: int = 1, prefetch: int = 1) -> None:
@@ -103,7 +106,13 @@ class Replay(Iterator[Batch]):
         pause = 0.05
         while True:
             try:
-                return Batch(self._lake._flights.table(ticket), position, self._rank, self._world)
+                table = self._lake._flights.table(ticket)
+                if (table.schema.metadata or {}).get(b"units") == b"0":
+                    raise ExhaustedError(
+                        f"replay: no row can be drawn at position {position}",
+                        hint="the lake is empty, no row satisfies where, or all of them are quarantined or have weight 0; stats() and ids(where) tell",
+                    )
+                return Batch(table, position, self._rank, self._world)
             except TrajlakeError as e:
                 if self._closed or e.kind != "unavailable" or time.monotonic() + pause > end:
                     raise

@@ -2172,10 +2172,12 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\adetails\x18\x03 \x03(\v2\x13.trajlake.v1.RpcAnyR\adetails\"9\n" +
 	"\x06RpcAny\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value2\x96\x06\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value2\xdd\x06\n" +
 	"\x04Lake\x12;\n" +
 	"\x04Info\x12\x18.trajlake.v1.InfoRequest\x1a\x19.trajlake.v1.InfoResponse\x12E\n" +
-	"\x06Append\x12\x1a.trajlake.v1.AppendRequest\x1a\x1b.trajlake.v1.AppendResponse(\x010\x01\x12G\n" +
+	"\x06Append\x12\x1a.trajlake.v1.AppendRequest\x1a\x1b.trajlake.v1.AppendResponse(\x010\x01\x12E\n" +
+	"\n" +
+	"AppendRows\x12\x1a.trajlake.v1.AppendRequest\x1a\x1b.trajlake.v1.AppendResponse\x12G\n" +
 	"\rAppendTensors\x12\x17.trajlake.v1.TensorPart\x1a\x1b.trajlake.v1.AppendResponse(\x01\x12G\n" +
 	"\bAnnotate\x12\x1c.trajlake.v1.AnnotateRequest\x1a\x1d.trajlake.v1.AnnotateResponse\x12:\n" +
 	"\x03Get\x12\x17.trajlake.v1.GetRequest\x1a\x18.trajlake.v1.GetResponse0\x01\x12A\n" +
@@ -2253,36 +2255,38 @@ var file_trajlake_service_proto_depIdxs = []int32{
 	34, // 7: trajlake.v1.RpcStatus.details:type_name -> trajlake.v1.RpcAny
 	2,  // 8: trajlake.v1.Lake.Info:input_type -> trajlake.v1.InfoRequest
 	4,  // 9: trajlake.v1.Lake.Append:input_type -> trajlake.v1.AppendRequest
-	10, // 10: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
-	12, // 11: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
-	14, // 12: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
-	16, // 13: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
-	18, // 14: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
-	20, // 15: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
-	21, // 16: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
-	23, // 17: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
-	25, // 18: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
-	26, // 19: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
-	27, // 20: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
-	29, // 21: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
-	31, // 22: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
-	3,  // 23: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
-	8,  // 24: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
-	8,  // 25: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
-	13, // 26: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
-	15, // 27: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
-	17, // 28: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
-	19, // 29: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
-	22, // 30: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
-	22, // 31: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
-	24, // 32: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
-	26, // 33: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
-	25, // 34: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
-	28, // 35: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
-	30, // 36: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
-	32, // 37: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
-	23, // [23:38] is the sub-list for method output_type
-	8,  // [8:23] is the sub-list for method input_type
+	4,  // 10: trajlake.v1.Lake.AppendRows:input_type -> trajlake.v1.AppendRequest
+	10, // 11: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
+	12, // 12: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
+	14, // 13: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
+	16, // 14: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
+	18, // 15: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
+	20, // 16: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
+	21, // 17: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
+	23, // 18: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
+	25, // 19: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
+	26, // 20: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
+	27, // 21: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
+	29, // 22: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
+	31, // 23: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
+	3,  // 24: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
+	8,  // 25: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
+	8,  // 26: trajlake.v1.Lake.AppendRows:output_type -> trajlake.v1.AppendResponse
+	8,  // 27: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
+	13, // 28: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
+	15, // 29: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
+	17, // 30: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
+	19, // 31: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
+	22, // 32: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
+	22, // 33: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
+	24, // 34: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
+	26, // 35: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
+	25, // 36: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
+	28, // 37: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
+	30, // 38: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
+	32, // 39: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
+	24, // [24:40] is the sub-list for method output_type
+	8,  // [8:24] is the sub-list for method input_type
 	8,  // [8:8] is the sub-list for extension type_name
 	8,  // [8:8] is the sub-list for extension extendee
 	0,  // [0:8] is the sub-list for field type_name

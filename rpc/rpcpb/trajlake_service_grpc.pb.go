@@ -34,6 +34,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Lake_Info_FullMethodName          = "/trajlake.v1.Lake/Info"
 	Lake_Append_FullMethodName        = "/trajlake.v1.Lake/Append"
+	Lake_AppendRows_FullMethodName    = "/trajlake.v1.Lake/AppendRows"
 	Lake_AppendTensors_FullMethodName = "/trajlake.v1.Lake/AppendTensors"
 	Lake_Annotate_FullMethodName      = "/trajlake.v1.Lake/Annotate"
 	Lake_Get_FullMethodName           = "/trajlake.v1.Lake/Get"
@@ -58,6 +59,9 @@ type LakeClient interface {
 	// id are numbered over its life. Responses come in the order of the requests,
 	// each after its rows are durable and visible.
 	Append(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AppendRequest, AppendResponse], error)
+	// AppendRows commits the rows of one request; equal rows without an id are numbered
+	// within it. For few rows it costs less than a stream.
+	AppendRows(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error)
 	// AppendTensors commits late or fat per-token arrays; one commit per stream.
 	AppendTensors(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[TensorPart, AppendResponse], error)
 	// Annotate appends facts learned later.
@@ -109,6 +113,16 @@ func (c *lakeClient) Append(ctx context.Context, opts ...grpc.CallOption) (grpc.
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Lake_AppendClient = grpc.BidiStreamingClient[AppendRequest, AppendResponse]
+
+func (c *lakeClient) AppendRows(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AppendResponse)
+	err := c.cc.Invoke(ctx, Lake_AppendRows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *lakeClient) AppendTensors(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[TensorPart, AppendResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -252,6 +266,9 @@ type LakeServer interface {
 	// id are numbered over its life. Responses come in the order of the requests,
 	// each after its rows are durable and visible.
 	Append(grpc.BidiStreamingServer[AppendRequest, AppendResponse]) error
+	// AppendRows commits the rows of one request; equal rows without an id are numbered
+	// within it. For few rows it costs less than a stream.
+	AppendRows(context.Context, *AppendRequest) (*AppendResponse, error)
 	// AppendTensors commits late or fat per-token arrays; one commit per stream.
 	AppendTensors(grpc.ClientStreamingServer[TensorPart, AppendResponse]) error
 	// Annotate appends facts learned later.
@@ -286,6 +303,9 @@ func (UnimplementedLakeServer) Info(context.Context, *InfoRequest) (*InfoRespons
 }
 func (UnimplementedLakeServer) Append(grpc.BidiStreamingServer[AppendRequest, AppendResponse]) error {
 	return status.Error(codes.Unimplemented, "method Append not implemented")
+}
+func (UnimplementedLakeServer) AppendRows(context.Context, *AppendRequest) (*AppendResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AppendRows not implemented")
 }
 func (UnimplementedLakeServer) AppendTensors(grpc.ClientStreamingServer[TensorPart, AppendResponse]) error {
 	return status.Error(codes.Unimplemented, "method AppendTensors not implemented")
@@ -362,6 +382,24 @@ func _Lake_Append_Handler(srv interface{}, stream grpc.ServerStream) error {
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Lake_AppendServer = grpc.BidiStreamingServer[AppendRequest, AppendResponse]
+
+func _Lake_AppendRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AppendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(LakeServer).AppendRows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Lake_AppendRows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(LakeServer).AppendRows(ctx, req.(*AppendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _Lake_AppendTensors_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(LakeServer).AppendTensors(&grpc.GenericServerStream[TensorPart, AppendResponse]{ServerStream: stream})
@@ -521,6 +559,10 @@ var Lake_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Info",
 			Handler:    _Lake_Info_Handler,
+		},
+		{
+			MethodName: "AppendRows",
+			Handler:    _Lake_AppendRows_Handler,
 		},
 		{
 			MethodName: "Annotate",
