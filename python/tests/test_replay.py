@@ -132,4 +132,9 @@ def test_torch(filled, server):
         got = list(torch.utils.data.DataLoader(ds, batch_size=None, num_workers=workers))
         assert [b["batch_id"] for b in got] == [b.batch_id for b in want]
         assert torch.equal(got[5]["token_ids"], torch.from_numpy(want[5].tensor("token_ids").values.copy()))
-        ds._done = 0
+    it = iter(ds)
+    next(it), next(it)
+    other = ReplayDataset(server.addr, SPEC, batches=6)
+    other.load_state_dict(ds.state_dict())
+    assert [b["position"] for b in other] == [2, 3, 4, 5]
+    assert [b["position"] for b in other] == [0, 1, 2, 3, 4, 5]

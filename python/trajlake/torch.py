@@ -35,6 +35,7 @@ class ReplayDataset(IterableDataset):
     Each worker counts what it has drawn: the loader draws ahead, so take the
     position to resume at from the batches that were trained on and pass
     ``position=last + 1``, or use a loader that keeps the workers' state_dict.
+    Iterating again begins again, with any number of workers.
 
     Args:
         addr: the server; None reads TRAJLAKE_SERVER.
@@ -63,15 +64,16 @@ class ReplayDataset(IterableDataset):
         if not self.addr:
             raise UsageError("ReplayDataset: no server", hint="pass an address or set TRAJLAKE_SERVER")
         self.spec = json.loads(json.dumps(dict(spec)))
-        if not is_pinned(self.spec):
-            self.spec["snapshot"] = {"token": _head(self.addr)}
+        self.snapshot = "" if is_pinned(self.spec) else _head(self.addr)
         self.position, self.rank, self.world_size = position, rank, world_size
         self.batches, self.transform, self.prefetch = batches, transform, prefetch
-        self._done = 0
+        self._done = 0  # batches drawn by this iteration
+        self._from = 0  # batches that a loaded state counts
 
     def __iter__(self) -> Iterator[Any]:
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        self._done, self._from = self._from, 0
         with connect(self.addr) as lake:
             replay = Replay(
                 lake,
@@ -82,6 +84,7 @@ class ReplayDataset(IterableDataset):
                 step=workers,
                 prefetch=self.prefetch,
             )
+            replay.load_state_dict({**replay.state_dict(), "snapshot": self.snapshot})
             with replay:
                 for batch in replay:
                     if self.batches is not None and batch.position >= self.position + self.batches:
@@ -91,14 +94,15 @@ class ReplayDataset(IterableDataset):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain JSON: how far this process has drawn. In a loader's worker: that worker."""
-        return {"spec": self.spec, "position": self.position, "done": self._done, "rank": self.rank, "world_size": self.world_size}
+        return {"spec": self.spec, "snapshot": self.snapshot, "position": self.position, "done": self._done, "rank": self.rank, "world_size": self.world_size}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the batches that state counts; the same number of workers is needed."""
         if (state["rank"], state["world_size"]) != (self.rank, self.world_size):
             raise UsageError("load_state_dict: the state is of another rank or world size")
-        self.spec = dict(state["spec"])
-        self.position, self._done = int(state["position"]), int(state["done"])
+        self.spec, self.snapshot = dict(state["spec"]), str(state["snapshot"])
+        self.position, self._from = int(state["position"]), int(state["done"])
+        self._done = self._from
 
 
 def _head(addr: str) -> str:
