@@ -200,8 +200,8 @@ func testIfAbsent(t *testing.T, b blob.Bucket) {
 		if err := b.Put(ctx, key, []byte("one"), once); err != nil {
 			t.Fatalf("first put: %v", err)
 		}
-		wantError(t, "second Put", b.Put(ctx, key, []byte("two"), once), blob.ErrExists, key)
-		wantError(t, "same Put again", b.Put(ctx, key, []byte("one"), once), blob.ErrExists, key)
+		wantError(t, "second Put", settled(ctx, b, key, []byte("two")), blob.ErrExists, key)
+		wantError(t, "same Put again", settled(ctx, b, key, []byte("one")), blob.ErrExists, key)
 		wantBody(t, b, key, []byte("one"))
 		if err := b.Delete(ctx, key); err != nil {
 			t.Fatal(err)
@@ -212,7 +212,20 @@ func testIfAbsent(t *testing.T, b blob.Bucket) {
 		wantBody(t, b, key, []byte("three"))
 	}
 	put(t, b, "plain", []byte("p"))
-	wantError(t, "Put over a plain one", b.Put(ctx, "plain", nil, once), blob.ErrExists, "plain")
+	wantError(t, "Put over a plain one", settled(ctx, b, "plain", nil), blob.ErrExists, "plain")
+	wantBody(t, b, "plain", []byte("p"))
+}
+
+// settled puts body over an object that is there, if absent. A store may cut the
+// connection instead of answering a put that it refuses; the outcome is then
+// unknown, and the put is made again, which changes nothing.
+func settled(ctx context.Context, b blob.Bucket, key string, body []byte) error {
+	for n := 1; ; n++ {
+		err := b.Put(ctx, key, body, blob.PutOptions{IfAbsent: true})
+		if !errors.Is(err, blob.ErrUnknown) || n == 5 {
+			return err
+		}
+	}
 }
 
 func testStat(t *testing.T, b blob.Bucket) {
