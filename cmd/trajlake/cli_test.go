@@ -8,17 +8,15 @@ import (
 	"testing"
 )
 
-// TestExitCodes runs command lines that go wrong: each has its code, says so on
-// stderr and leaves stdout alone.
-func TestExitCodes(t *testing.T) {
-	lake := toyLake(t, 4)
-	missing := filepath.Join(t.TempDir(), "none")
-	spec := fileOf(t, "bad.yaml", "wher: reward > 0\n")
-	for _, c := range []struct {
-		args string
-		code int
-		says string // on stderr
-	}{
+// wrongLine is a command line that goes wrong.
+type wrongLine struct {
+	args string
+	code int
+	says string // on stderr
+}
+
+func wrongLines(lake, missing, spec string) []wrongLine {
+	return []wrongLine{
 		{"", 2, "no verb"},
 		{"bogus", 2, "unknown command"},
 		{"stats", 2, "no lake is named"},
@@ -66,7 +64,16 @@ func TestExitCodes(t *testing.T) {
 		{"serve --lake " + lake + " --debug-listen 0.0.0.0:0", 2, "--debug-listen"},
 		{"serve --server 127.0.0.1:1", 2, "--lake"},
 		{"completion powershell", 2, "powershell"},
-	} {
+	}
+}
+
+// TestExitCodes runs command lines that go wrong: each has its code, says so on
+// stderr and leaves stdout alone.
+func TestExitCodes(t *testing.T) {
+	lake := toyLake(t, 4)
+	missing := filepath.Join(t.TempDir(), "none")
+	spec := fileOf(t, "bad.yaml", "wher: reward > 0\n")
+	for _, c := range wrongLines(lake, missing, spec) {
 		r := cli(t, strings.Fields(c.args)...)
 		if r.code != c.code {
 			t.Errorf("trajlake %s: exit %d, want %d: %s", c.args, r.code, c.code, r.err)

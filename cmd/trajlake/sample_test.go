@@ -92,6 +92,33 @@ func asJSON(recs []arrow.Record) (rows []string) {
 	return rows
 }
 
+// parquetRecords reads a Parquet file with Arrow's reader.
+func parquetRecords(t *testing.T, path string) (list []arrow.Record) {
+	t.Helper()
+	p, err := file.OpenParquetFile(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	reader, err := pqarrow.NewFileReader(p, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab, err := reader.ReadTable(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Release()
+	tr := array.NewTableReader(tab, 0)
+	defer tr.Release()
+	for tr.Next() {
+		rec := tr.Record()
+		rec.Retain()
+		list = append(list, rec)
+	}
+	return list
+}
+
 // TestSampleFormats writes one batch in every format and reads all of them back.
 func TestSampleFormats(t *testing.T) {
 	lake := toyLake(t, 16)
@@ -129,28 +156,7 @@ func TestSampleFormats(t *testing.T) {
 	if id, _ := r.Schema().Metadata().GetValue("batch_id"); id != arrowFacts["batch_id"] {
 		t.Errorf("the file names batch %q", id)
 	}
-	p, err := file.OpenParquetFile(filepath.Join(dir, "b.parquet"), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	reader, err := pqarrow.NewFileReader(p, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tab, err := reader.ReadTable(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tab.Release()
-	var parquetRows []arrow.Record
-	tr := array.NewTableReader(tab, 0)
-	defer tr.Release()
-	for tr.Next() {
-		rec := tr.Record()
-		rec.Retain()
-		parquetRows = append(parquetRows, rec)
-	}
+	parquetRows := parquetRecords(t, filepath.Join(dir, "b.parquet"))
 	a, b := asJSON(ipcRows), asJSON(parquetRows)
 	if len(a) != 9 || !slices.Equal(a, b) {
 		t.Errorf("Arrow and Parquet differ:\n%.1500s\n%.1500s", a, b)
