@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -53,21 +52,13 @@ func kindOfOS(err error) fault.Kind {
 	return fault.Internal
 }
 
-// described is the batch's schema with the batch's names in its metadata.
+// described is the batch's schema with the batch's names as its metadata: what a
+// lake and a server say beside them stays out, so that the same batch makes the
+// same file.
 func described(b *batch) *arrow.Schema {
-	s := b.Records[0].Schema()
-	keys, values := s.Metadata().Keys(), s.Metadata().Values()
-	for _, kv := range [][2]string{{"batch_id", b.ID}, {"position", strconv.FormatUint(b.Position, 10)}, {"version", strconv.FormatInt(b.Version, 10)},
-		{"snapshot", b.Snapshot}, {"spec_hash", b.SpecHash}} {
-		if i := slices.Index(keys, kv[0]); i >= 0 {
-			values = slices.Clone(values)
-			values[i] = kv[1]
-			continue
-		}
-		keys, values = append(slices.Clip(keys), kv[0]), append(slices.Clip(values), kv[1])
-	}
-	md := arrow.NewMetadata(keys, values)
-	return arrow.NewSchema(s.Fields(), &md)
+	md := arrow.NewMetadata([]string{"batch_id", "position", "version", "snapshot", "spec_hash"},
+		[]string{b.ID, strconv.FormatUint(b.Position, 10), strconv.FormatInt(b.Version, 10), b.Snapshot, b.SpecHash})
+	return arrow.NewSchema(b.Records[0].Schema().Fields(), &md)
 }
 
 // writeBatch writes a batch as an Arrow IPC file or as Parquet.
