@@ -96,6 +96,9 @@ func (f *flightService) batch(stream grpc.ServerStream, t *Ticket) error {
 		return err
 	}
 	w := recordWriter(stream, rec.Schema())
+	if rec.NumRows() == 0 { // the slice of a rank that gets nothing: the schema goes alone
+		return w.Close()
+	}
 	for _, part := range cutRecord(rec, f.opt.MaxBatchBytes) {
 		if err := w.Write(part); err != nil {
 			return err

@@ -57,6 +57,9 @@ func TestBatch(t *testing.T) {
 			ranks = append(ranks, texts(part, "trajectory_id")...)
 		}
 		all := texts(got, "trajectory_id")
+		if none := h.fetchOne(t, &Ticket{Kind: TicketBatch, Spec: spec, Position: pos, Rank: 20, World: 21}); none.NumRows() != 0 || !none.Schema().Equal(got.Schema()) {
+			t.Errorf("the rank without a slot got %d rows of %s", none.NumRows(), none.Schema())
+		}
 		if len(ranks) != len(all) || len(unique(append(ranks, all...))) != len(unique(all)) {
 			t.Errorf("the ranks together have %v, the batch %v", ranks, all)
 		}

@@ -143,9 +143,10 @@ class Batch:
         copied = column.num_chunks > 1
         if copied:
             warnings.warn("a batch in several pieces was joined, which copies; smaller batches do without", RuntimeWarning, stacklevel=2)
-        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):  # older pyarrow
-            array = array.chunk(0) if array.num_chunks else pa.array([], kind)
+        if column.num_chunks == 0:
+            array = pa.array([], kind)
+        else:
+            array = column.chunk(0) if not copied else pa.concat_arrays(column.chunks)
         return _ragged(array, copied)
 
     def to_torch(self) -> dict[str, Any]:
