@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"trajlake/schema"
@@ -39,7 +40,7 @@ type TensorData struct {
 	Data []byte
 }
 
-var tensorScalars = []string{"trajectory_id", "name", "producer", "version", "piece", "pieces", "dtype", "alignment", "missing", "digest", "source_digest", "shape"}
+var tensorScalars = []string{"trajectory_id", "name", "producer", "version", "piece", "pieces", "dtype", "alignment", "missing", "digest", "source_digest", "shape", "row_seq"}
 
 // Tensors lists the tensors of a trajectory; name "" means all. Tensors that
 // were appended together with a row of another source digest are not its own
@@ -56,10 +57,12 @@ func (s *Snapshot) Tensors(ctx context.Context, id, name string) ([]TensorInfo, 
 	return out, nil
 }
 
-// ReadTensor reads a tensor's bytes, or a range of them.
+// ReadTensor reads a tensor's bytes, or a range of them. Pieces are read one after
+// the other up to the end of the range, since only their bytes tell how long they
+// are; what lies behind the range is not touched, and only the range is kept.
 func (s *Snapshot) ReadTensor(ctx context.Context, id, name string, o TensorOptions) (*TensorData, error) {
 	op := fmt.Sprintf("read tensor %s of %s", name, id)
-	rows, err := s.tensorRows(ctx, id, name, append(slices.Clone(tensorScalars), "data"))
+	rows, err := s.tensorRows(ctx, id, name, tensorScalars)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
@@ -79,20 +82,48 @@ func (s *Snapshot) ReadTensor(ctx context.Context, id, name string, o TensorOpti
 	if !info.Complete {
 		return nil, fault.New(fault.NotFound, op, "only %d of its %d pieces are there", len(best), info.Pieces)
 	}
-	var all []byte
+	if o.Offset < 0 || o.Length < 0 {
+		return nil, fault.New(fault.Usage, op, "offset %d, length %d", o.Offset, o.Length)
+	}
+	end := int64(math.MaxInt64)
+	if o.Length > 0 && o.Length < end-o.Offset {
+		end = o.Offset + o.Length
+	}
+	out, at := []byte{}, int64(0)
 	for _, r := range best {
-		for _, d := range r.Data {
-			all = append(all, d...)
+		if at >= end {
+			break
+		}
+		data, err := s.pieceData(ctx, *r.RowSeq)
+		if err != nil {
+			return nil, fault.Wrap(op, err)
+		}
+		for _, d := range data {
+			n := int64(len(d))
+			lo, hi := min(max(o.Offset-at, 0), n), min(max(end-at, 0), n)
+			out = append(out, d[lo:hi]...)
+			at += n
 		}
 	}
-	end := int64(len(all))
-	if o.Offset < 0 || o.Length < 0 || o.Offset > end {
-		return nil, fault.New(fault.Usage, op, "bytes %d to %d of %d", o.Offset, o.Offset+o.Length, end)
+	if o.Offset > at {
+		return nil, fault.New(fault.Usage, op, "byte %d of %d", o.Offset, at)
 	}
-	if o.Length > 0 {
-		end = min(end, o.Offset+o.Length)
+	return &TensorData{info, out}, nil
+}
+
+// pieceData reads the bytes of the tensor row at a place.
+func (s *Snapshot) pieceData(ctx context.Context, seq int64) ([][]byte, error) {
+	for rec, err := range s.Scan(ctx, ScanOptions{Table: schema.Tensors, Columns: []string{"data"}, From: seq, To: seq + 1}) {
+		if err != nil {
+			return nil, err
+		}
+		r, err := schema.RowFromArrow[schema.Tensor](rec, 0)
+		if err != nil {
+			return nil, err
+		}
+		return r.Data, nil
 	}
-	return &TensorData{info, all[o.Offset:end]}, nil
+	return nil, fault.New(fault.Corrupt, "read tensor piece", "there is no row at place %d", seq)
 }
 
 func tensorVersion(r *schema.Tensor) int64 {
