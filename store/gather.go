@@ -125,14 +125,13 @@ func (pl *plan) gatherParts(ctx context.Context, parts []gathering) ([]arrow.Rec
 
 // empty is a record of no rows with the plan's columns.
 func (pl *plan) empty() (arrow.Record, error) {
-	var fields []arrow.Field
-	var cols []arrow.Array
-	for _, name := range pl.phys {
-		f := schema.ArrowSchema([]*schema.Column{pl.table.Column(name)}).Field(0)
-		fields = append(fields, f)
-		cols = append(cols, array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, 0))
+	cols := make([]*schema.Column, len(pl.phys))
+	for i, name := range pl.phys {
+		cols[i] = pl.table.Column(name)
 	}
-	rec := array.NewRecord(arrow.NewSchema(fields, nil), cols, 0)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema.ArrowSchema(cols))
+	defer b.Release()
+	rec := b.NewRecord() // arrays without buffers, which MakeArrayOfNull gives, cannot be sent
 	return pl.serve(placed{rec: rec}, pl.phys, pl.columns)
 }
 

@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"go.uber.org/goleak"
 
 	"trajlake/internal/testlake"
@@ -284,8 +287,13 @@ func TestGather(t *testing.T) {
 	if _, err := head(t, l).Gather(ctx, []int64{int64(len(all))}, []string{"trajectory_id"}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("a place beyond the end: %v", err)
 	}
-	if rec, err := head(t, l).Gather(ctx, nil, []string{"trajectory_id", "reward"}); err != nil || rec.NumRows() != 0 || rec.NumCols() != 2 {
-		t.Errorf("no places: %v %v", rec, err)
+	rec, err := head(t, l).Gather(ctx, nil, []string{"trajectory_id", "reward", "turns", "metadata"})
+	if err != nil || rec.NumRows() != 0 || rec.NumCols() != 4 {
+		t.Fatalf("no places: %v %v", rec, err)
+	}
+	w := ipc.NewWriter(io.Discard, ipc.WithSchema(rec.Schema()))
+	if err := errors.Join(w.Write(rec), w.Close()); err != nil {
+		t.Errorf("a record of no rows cannot be sent: %v", err)
 	}
 }
 
