@@ -68,6 +68,11 @@ func takes(ctx context.Context, s *settings) error {
 				rec.Release()
 				return nil
 			}
+			for range draws { // all pages in the page cache, files open: warm
+				if err := once(); err != nil {
+					return errors.Join(err, l.Close())
+				}
+			}
 			wall, used, runs, err := medians(time.Duration(s.seconds*float64(time.Second)), once)
 			if err != nil {
 				return errors.Join(err, l.Close())

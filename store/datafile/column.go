@@ -13,9 +13,10 @@ import (
 
 // column writes one leaf column of a row group.
 type column struct {
-	leaf *leaf
-	enc  int32 // encoding wanted for the row group
-	top  bool  // a top-level scalar: bounds are kept
+	leaf  *leaf
+	enc   int32 // encoding wanted for the row group
+	top   bool  // a top-level scalar: bounds are kept
+	inner bool  // in a list of structs
 
 	// The page that is being filled.
 	def, rep []uint8
@@ -48,11 +49,19 @@ type column struct {
 
 const (
 	maxDict     = 64 << 10 // bytes of a dictionary, above which the column goes plain
+	entryWeight = 32       // bytes
 	minCompress = 160      // bytes of a lone page below which compressing is not tried
 )
 
+// size is what a page's end is decided by. Each entry of a column within a list
+// of structs weighs something even when it is null: whoever wants one row has to
+// read the levels of all of the page's, in each of the struct's columns.
 func (c *column) size() int {
-	return len(c.plain) + 4*len(c.i32) + len(c.bool)/8 + 2*len(c.ix) + len(c.rep)/8
+	n := len(c.plain) + 4*len(c.i32) + len(c.bool)/8 + 2*len(c.ix) + len(c.rep)/8
+	if c.inner {
+		n += entryWeight * c.n
+	}
+	return n
 }
 
 func (c *column) levels(rep, def uint8) {

@@ -34,6 +34,7 @@ const (
 	maxBlock      = 4 << 20
 	maxEntries    = 1 << 24 // of one page
 	maxWhole      = 1 << 30 // of a chunk that must be decoded whole
+	keptLeaves    = 16      // a scan of at most so many leaves, all scalar, fills the cache
 )
 
 // Read streams the rows as records, in file order. Memory is bounded by the
@@ -91,6 +92,7 @@ type scan struct {
 	leaves  []*leaf
 	ranges  []Range
 	target  int64
+	keep    bool // decoded pages go into the cache
 	dec     *decoder
 	group   int // index of the row group of cursors; -1 before the first
 	cursors []*cursor
@@ -109,6 +111,7 @@ func (f *File) newScan(o *ReadOptions) (*scan, error) {
 	for _, x := range fields {
 		s.leaves = x.leaves(s.leaves)
 	}
+	s.keep = f.cache != nil && len(s.leaves) <= keptLeaves && !slices.ContainsFunc(s.leaves, func(l *leaf) bool { return l.rep > 0 })
 	if s.ranges = slices.Clone(o.Rows); o.Rows == nil && f.NumRows() > 0 {
 		s.ranges = []Range{{0, f.NumRows()}}
 	}
@@ -173,7 +176,7 @@ func (s *scan) enter(ctx context.Context) error {
 			return err
 		}
 		c := &g.chunks[l.index]
-		s.cursors = append(s.cursors, &cursor{f: s.f, g: g, leaf: l, chunk: c.chunkMeta, locs: locs, dec: s.dec, cur: -1})
+		s.cursors = append(s.cursors, &cursor{f: s.f, g: g, leaf: l, chunk: c.chunkMeta, locs: locs, dec: s.dec, cur: -1, keep: s.keep})
 	}
 	if s.ranges[0].From == g.first && s.ranges[0].To >= g.first+g.rows {
 		return s.prefetch(ctx)
@@ -185,7 +188,7 @@ func (s *scan) enter(ctx context.Context) error {
 func (s *scan) prefetch(ctx context.Context) error {
 	var small []*cursor
 	for _, c := range s.cursors {
-		if c.chunk.size > 0 && c.chunk.size <= smallChunk {
+		if c.chunk.size > 0 && c.chunk.size <= smallChunk && !c.cached() {
 			small = append(small, c)
 		}
 	}
@@ -274,6 +277,36 @@ type cursor struct {
 	page   page
 	buf    []byte
 	bufOff int64
+	keep   bool
+}
+
+// cached reports whether the cache has all pages of the chunk.
+func (c *cursor) cached() bool {
+	if !c.keep || len(c.locs) == 0 {
+		return false
+	}
+	for i := range c.locs {
+		if c.f.cache.get(c.f, c.locs[i].off) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// kept gives page i from the cache, decoding it first where that lacks it.
+func (c *cursor) kept(ctx context.Context, i int) (*page, error) {
+	if p := c.f.cache.get(c.f, c.locs[i].off); p != nil {
+		return p, nil
+	}
+	p := &page{stream: stream{leaf: c.leaf}, first: c.locs[i].row}
+	if err := c.decode(ctx, i, &p.stream); err != nil {
+		return nil, err
+	}
+	if err := p.seal(int(c.rowsOf(i))); err != nil {
+		return nil, err
+	}
+	c.f.cache.put(c.f, c.locs[i].off, p)
+	return p, nil
 }
 
 func (c *cursor) estimate(n int64) float64 {
@@ -350,6 +383,17 @@ func (c *cursor) take(ctx context.Context, s *stream, from, to int64) error {
 	for ; from < to; i++ {
 		p, rows := c.locs[i], c.rowsOf(i)
 		end := min(to, p.row+rows)
+		if c.keep {
+			kept, err := c.kept(ctx, i)
+			if err == nil {
+				err = s.appendRows(kept, int(from-p.row), int(end-p.row))
+			}
+			if err != nil {
+				return err
+			}
+			from = end
+			continue
+		}
 		if from == p.row && end == p.row+rows && c.cur != i {
 			if err := c.decode(ctx, i, s); err != nil {
 				return err
