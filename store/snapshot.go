@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -71,7 +73,7 @@ func (l *Lake) At(ctx context.Context, ref string) (*Snapshot, error) {
 	if n, nerr := strconv.ParseInt(ref, 10, 64); nerr == nil {
 		v, err = l.vectorOf(ctx, n, states)
 	} else {
-		v, err = decodeToken(ref)
+		v, err = l.decodeToken(ref)
 	}
 	if err != nil {
 		return nil, fault.Wrap(op, err)
@@ -130,10 +132,17 @@ const tokenPrefix = "s1."
 
 // Token is the snapshot's opaque name: it opens the same snapshot again on any
 // node, on any copy of the lake that is at least as new.
-func (s *Snapshot) Token() string { return encodeToken(s.vector) }
+func (s *Snapshot) Token() string { return s.lake.encodeToken(s.vector) }
 
-func encodeToken(v delta.Vector) string {
-	var b []byte
+// lakeMark is the beginning of a token: part of the hash of the lake's id, which
+// copies of the lake share.
+func (l *Lake) lakeMark() []byte {
+	sum := sha256.Sum256([]byte(l.meta.LakeID))
+	return sum[:4]
+}
+
+func (l *Lake) encodeToken(v delta.Vector) string {
+	b := l.lakeMark()
 	for _, t := range schema.Tables() {
 		p := v[t.Name]
 		b = binary.AppendUvarint(b, uint64(p.Version))
@@ -142,16 +151,21 @@ func encodeToken(v delta.Vector) string {
 	return tokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-func decodeToken(token string) (delta.Vector, error) {
+func (l *Lake) decodeToken(token string) (delta.Vector, error) {
 	bad := fault.New(fault.Usage, "", "%.80q is neither a version nor a snapshot token", token).
 		WithHint("take the \"version\" or the \"snapshot\" of an answer")
 	if len(token) < len(tokenPrefix) || token[:len(tokenPrefix)] != tokenPrefix {
 		return nil, bad
 	}
 	b, err := base64.RawURLEncoding.DecodeString(token[len(tokenPrefix):])
-	if err != nil {
+	if err != nil || len(b) < 4 {
 		return nil, bad
 	}
+	if !bytes.Equal(b[:4], l.lakeMark()) {
+		return nil, fault.New(fault.Usage, "", "%.80q is a snapshot of another lake", token).
+			WithHint("a token opens its own lake and copies of it")
+	}
+	b = b[4:]
 	v := delta.Vector{}
 	for _, t := range schema.Tables() {
 		var n [2]int64

@@ -63,7 +63,7 @@ type verifier struct {
 	r     *Report
 	done  int64
 	total int64
-	ids   map[index.Key]int64 // of trajectories, to their places
+	ids   map[index.Key]int64 // of all tables, to their places
 }
 
 // Verify checks the lake: every log from its oldest version, every live file
@@ -108,10 +108,7 @@ func (v *verifier) table(ctx context.Context, t *schema.Table) error {
 		v.problem(p.Kind, p.Object, "%s", p.Detail)
 	}
 	ns, hasIDs := namespaces[t.Name]
-	seen := map[index.Key]int64{}
-	if t == schema.Trajectories {
-		seen = v.ids
-	}
+	seen := v.ids // each table's keys are its own
 	next, rows := int64(0), int64(0)
 	for p := range v.s.parts(t) {
 		if err := ctx.Err(); err != nil {
@@ -139,8 +136,16 @@ func (v *verifier) table(ctx context.Context, t *schema.Table) error {
 		rows += n
 		v.step()
 	}
-	if limit := v.s.Count(t); next > limit {
+	limit := v.s.Count(t)
+	if next > limit {
 		v.problem(ProblemPlaces, t.Name, "places go up to %d, the log counts %d rows", next-1, limit)
+	}
+	gone, err := v.l.goneIDs(ctx)
+	if err != nil {
+		return err
+	}
+	if rows < limit && len(gone) == 0 {
+		v.problem(ProblemPlaces, t.Name, "%d of %d places hold no row, and nothing was deleted", limit-rows, limit)
 	}
 	if t == schema.Trajectories {
 		v.r.Trajectories = rows
@@ -245,7 +250,9 @@ func (v *verifier) hashes(ctx context.Context, p part) error {
 	return nil
 }
 
-// index checks an index that is open, or can be, against the ids in the files.
+// index checks an index that is open, or can be, against the ids in the files: it
+// must hold them at their places, and nothing else, since it would call a row that
+// it alone knows a duplicate.
 func (v *verifier) index(ctx context.Context) error {
 	if v.l.opt.ReadOnly {
 		return nil
@@ -256,26 +263,51 @@ func (v *verifier) index(ctx context.Context) error {
 	if err != nil || !ix.Persistent() {
 		return err
 	}
+	gone, err := v.l.goneIDs(ctx)
+	if err != nil {
+		return err
+	}
 	for _, t := range schema.Tables() {
 		if err := v.l.syncIndex(ctx, ix, t, v.s.states[t.Name]); err != nil {
+			if _, own := errors.AsType[*indexError](err); own {
+				v.problem(ProblemIndex, v.l.indexDir(), "%v", err)
+				return nil
+			}
 			if fault.Is(err, fault.Corrupt) && len(v.r.Problems) > 0 {
 				return nil // of damage that is reported already
 			}
 			return err
 		}
 	}
-	keys := make([]index.Key, 0, len(v.ids))
-	for k := range v.ids {
-		keys = append(keys, k)
-	}
-	found, err := ix.Lookup(keys)
-	if err != nil {
-		return err
-	}
-	for i, k := range keys {
-		if found[i].Seq != v.ids[k] {
-			v.problem(ProblemIndex, v.l.indexDir(), "the row at place %d is indexed at %d", v.ids[k], found[i].Seq)
+	exact := len(gone) == 0 // nothing in it may be more than what was read
+	for _, t := range schema.Tables() {
+		if _, ok := namespaces[t.Name]; ok {
+			m, err := ix.Mark(t.Name)
+			exact = exact && err == nil && m.NextSeq == v.s.Count(t)
 		}
+	}
+	found := 0
+	err = ix.Each(func(it index.Item) bool {
+		seq, ok := v.ids[it.Key]
+		switch {
+		case ok && seq == it.Entry.Seq:
+			found++
+		case ok:
+			v.problem(ProblemIndex, v.l.indexDir(), "the row at place %d is indexed at %d", seq, it.Entry.Seq)
+		case exact:
+			v.problem(ProblemIndex, v.l.indexDir(), "it holds a row at place %d of version %d that the lake has not", it.Entry.Seq, it.Entry.Version)
+		}
+		return ctx.Err() == nil
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		v.problem(ProblemIndex, v.l.indexDir(), "%v", err)
+		return nil
+	}
+	if found < len(v.ids) {
+		v.problem(ProblemIndex, v.l.indexDir(), "%d of %d rows are not in it", len(v.ids)-found, len(v.ids))
 	}
 	return nil
 }
