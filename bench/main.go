@@ -11,6 +11,7 @@
 //	bench index   -dir DIR                        opening and indexing a million rows
 //	bench idle    -bin TRAJLAKE -lake DIR         memory of an idle server
 //	bench big     -bin TRAJLAKE -dir DIR          import of one trajectory of 200 MB
+//	bench report  -rows FILE                      a table of all the lines in FILE
 //
 // FILE is an Arrow stream of the peers' workload; without it rows of about the
 // same shape are generated.
@@ -51,10 +52,10 @@ type settings struct {
 func main() {
 	verbs := map[string]func(context.Context, *settings) error{
 		"load": load, "append": appends, "take": takes, "scan": scans, "writers": writers,
-		"insert": insert, "index": indexing, "idle": idle, "big": big,
+		"insert": insert, "index": indexing, "idle": idle, "big": big, "report": report,
 	}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench load|append|take|scan|writers|insert|index|idle|big [flags]; see the command's doc comment")
+		fmt.Fprintln(os.Stderr, "usage: bench load|append|take|scan|writers|insert|index|idle|big|report [flags]; see the command's doc comment")
 		os.Exit(2)
 	}
 	var s settings

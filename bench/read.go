@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-
 	"trajlake/schema"
 	"trajlake/store"
 	"trajlake/store/datafile"
@@ -120,7 +119,6 @@ func scans(ctx context.Context, s *settings) error {
 	}
 	return l.Close()
 }
-
 
 // indexing makes a lake of a million small rows, unless it is there, and measures
 // opening it with a warm index and building the index anew.

@@ -50,9 +50,16 @@ func tokenRows(tokens, n int) []*schema.Trajectory {
 // session of its own, that send calls of many rows or, with -single, one row and
 // wait for its receipt.
 func insert(ctx context.Context, s *settings) error {
-	c, err := rpc.Dial(ctx, s.addr)
-	if err != nil {
-		return err
+	conns := make([]*rpc.Client, 1)
+	if s.single { // clients of their own
+		conns = make([]*rpc.Client, s.clients)
+	}
+	for i := range conns {
+		c, err := rpc.Dial(ctx, s.addr)
+		if err != nil {
+			return err
+		}
+		conns[i] = c
 	}
 	pool := tokenRows(s.tokens, max(16, min(256, (64<<20)/(s.tokens*9))))
 	perCall := max(1, (8<<20)/(s.tokens*9))
@@ -71,7 +78,7 @@ func insert(ctx context.Context, s *settings) error {
 	began, used, serverUsed := time.Now(), cpu(), processCPU(server)
 	for n := range s.clients {
 		wg.Go(func() {
-			got, lat, err := inserter(ctx, c, s, pool, perCall, n, began)
+			got, lat, err := inserter(ctx, conns[n%len(conns)], s, pool, perCall, n, began)
 			mu.Lock()
 			defer mu.Unlock()
 			rows, ms, errs = rows+got, append(ms, lat...), errors.Join(errs, err)
@@ -79,8 +86,11 @@ func insert(ctx context.Context, s *settings) error {
 	}
 	wg.Wait()
 	wall := time.Since(began).Seconds()
-	if err := errors.Join(errs, c.Close()); err != nil {
-		return err
+	for _, c := range conns {
+		errs = errors.Join(errs, c.Close())
+	}
+	if errs != nil {
+		return errs
 	}
 	emit(figure{"what": "insert", "system": "trajlake", "client": "go", "payload_bytes": s.tokens * 9, "clients": s.clients, "rows_per_call": perCall,
 		"rows_per_s": round(float64(rows) / wall), "mb_per_s": round(float64(rows) * float64(s.tokens*9) / wall / 1e6), "p50_ms": round(median(ms)),
