@@ -129,7 +129,7 @@ def test_torch(filled, server):
     assert values.dtype == torch.int32 and values.tolist() == want[0].tensor("token_ids").values.tolist() and offsets.dtype == torch.int32
     ds = ReplayDataset(server.addr, SPEC, batches=6)
     for workers in (0, 2):
-        got = list(torch.utils.data.DataLoader(ds, batch_size=None, num_workers=workers))
+        got = list(torch.utils.data.DataLoader(ds, batch_size=None, num_workers=workers, multiprocessing_context="spawn" if workers else None))
         assert [b["batch_id"] for b in got] == [b.batch_id for b in want]
         assert torch.equal(got[5]["token_ids"], torch.from_numpy(want[5].tensor("token_ids").values.copy()))
     it = iter(ds)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.flight as flight
 
-from . import _faults
+from . import _faults, _process
 from .errors import UsageError
 
 _DETAILS = "grpc-status-details-bin"
@@ -43,14 +43,16 @@ class _Calls(flight.ClientMiddlewareFactory):
 class Flights:
     """The Flight side of a connection. Safe for use by several threads."""
 
-    def __init__(self, addr: str) -> None:
+    def __init__(self, addr: str, owner: int) -> None:
         self._addr = addr
+        self._owner = owner
         self._lock = threading.Lock()
         self._calls = _Calls()
         self._client: flight.FlightClient | None = None
         self._closed = False
 
     def _get(self, ticket: Mapping[str, Any]) -> tuple[flight.FlightStreamReader, _Call]:
+        _process.check(self._owner)
         with self._lock:
             if self._closed:
                 raise UsageError("the connection is closed")

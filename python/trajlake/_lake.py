@@ -15,7 +15,7 @@ import grpc
 import numpy as np
 import pyarrow as pa
 
-from . import _faults, _spool
+from . import _faults, _process, _spool
 from ._flight import Flights
 from ._pb import trajlake_service_pb2 as pb
 from ._receipt import Receipt, receipt_of
@@ -55,18 +55,22 @@ def connect(addr: str | None = None, *, timeout: float = 120.0, retry_for: float
 
 
 class Lake:
-    """A connection; see connect(). Safe for use by several threads, not across a fork.
+    """A connection; see connect(). Safe for use by several threads.
+
+    It does not survive a fork, and a process that has had a connection cannot fork
+    others that connect: gRPC's threads are missing there. Both are a UsageError.
 
     Every error is a TrajlakeError; see trajlake.errors.
     """
 
     def __init__(self, addr: str, *, timeout: float = 120.0, retry_for: float = 60.0) -> None:
+        self._owner = _process.opening()
         self.addr = addr.removeprefix("grpc://")
         self.timeout = timeout
         self.retry_for = retry_for
         self._channel = grpc.insecure_channel(self.addr, options=_OPTIONS)
         self._calls: dict[str, Callable] = {}
-        self._flights = Flights(self.addr)
+        self._flights = Flights(self.addr, self._owner)
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -82,6 +86,7 @@ class Lake:
     # Calls.
 
     def _unary(self, name: str, request: Any, answer: Any, *, timeout: float | None = -1.0) -> Any:
+        _process.check(self._owner)
         call = self._calls.get(name)
         if call is None:
             call = self._channel.unary_unary(_SERVICE + name, type(request).SerializeToString, answer.FromString)
@@ -92,6 +97,7 @@ class Lake:
             raise _faults.from_rpc(e) from None
 
     def _stream(self, name: str, request: Any, answer: Any) -> Iterable[Any]:
+        _process.check(self._owner)
         call = self._channel.unary_stream(_SERVICE + name, type(request).SerializeToString, answer.FromString)
         try:
             yield from call(request)
@@ -99,6 +105,7 @@ class Lake:
             raise _faults.from_rpc(e) from None
 
     def _session(self, **options: Any) -> Session:
+        _process.check(self._owner)
         append = self._channel.stream_stream(_SERVICE + "Append", pb.AppendRequest.SerializeToString, pb.AppendResponse.FromString)
         return Session(append, **options)
 

@@ -41,8 +41,9 @@ class Replay(Iterator[Batch]):
         prefetch: batches fetched ahead; 0 fetches when asked.
 
     Raises:
-        ExhaustedError: from next(), where no row can be drawn at all, or a stratum is dry
-            and the spec says ``when_dry: fail``. It would be the same for every position.
+        ExhaustedError: from next(), where no row can be drawn at all, or where a stratum is
+            dry and the spec says ``when_dry: fail``. An empty batch is never given; the slice
+            of a rank may be empty where a batch has fewer units than there are ranks.
     """
 
     def __init__(self, lake: Lake, spec: Spec, *, position: int = 0, rank: int = 0, world_size: int = 1, step: int = 1, prefetch: int = 1) -> None:

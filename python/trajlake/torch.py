@@ -19,7 +19,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from ._batch import Batch
 from ._lake import connect
 from ._replay import Replay, Spec, is_pinned
-from .errors import TrajlakeError, UsageError
+from .errors import TrajlakeError, UsageError, error_of
 
 __all__ = ["ReplayDataset"]
 
@@ -27,7 +27,8 @@ __all__ = ["ReplayDataset"]
 class ReplayDataset(IterableDataset):
     """Batches of a replay as an iterable dataset; use it with ``DataLoader(ds, batch_size=None)``.
 
-    Nothing is connected before iteration, so that workers may be forked; a spec
+    Nothing is connected before iteration, so that workers may be forked, unless this
+    process has had a connection: then pass ``multiprocessing_context="spawn"``. A spec
     without a snapshot is pinned once, through a child process, so that all workers
     draw from the same one. Worker w of n draws positions w, w + n, …: the loader
     gives them in order.
@@ -105,11 +106,26 @@ class ReplayDataset(IterableDataset):
         self._done = self._from
 
 
+_ASK = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+import trajlake
+try:
+    with trajlake.connect(sys.argv[1]) as lake:
+        print(json.dumps({"snapshot": lake.info()["snapshot"]}))
+except trajlake.TrajlakeError as e:
+    print(json.dumps({"kind": e.kind, "message": e.message, "field": e.field, "hint": e.hint}))
+"""
+
+
 def _head(addr: str) -> str:
     """Token of the head, asked by a child process: a connection made here would not survive a fork."""
-    code = "import sys, trajlake\nwith trajlake.connect(sys.argv[1]) as l: print(l.info()['snapshot'])"
-    r = subprocess.run([sys.executable, "-c", code, addr], capture_output=True, text=True, check=False)
-    if r.returncode:
+    r = subprocess.run([sys.executable, "-c", _ASK, addr, json.dumps(sys.path)], capture_output=True, text=True, check=False)
+    try:
+        answer = json.loads(r.stdout)
+    except ValueError:
         last = (r.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise TrajlakeError(f"ReplayDataset: pin the head of {addr}: {last}")
-    return r.stdout.strip()
+        raise TrajlakeError(f"ReplayDataset: pin the head of {addr}: {last}") from None
+    if "snapshot" not in answer:
+        raise error_of(answer["kind"], f"ReplayDataset: pin the head of {addr}: {answer['message']}", answer["field"], answer["hint"])
+    return answer["snapshot"]

@@ -1,0 +1,171 @@
+"""What a trainer meets: nothing to draw, ranks, restarts, loader workers."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import trajlake
+from conftest import row
+
+SPEC = {"where": "reward > 0", "weight": "reward", "batch": {"rows": 16}, "seed": 7}
+
+
+@pytest.fixture
+def filled(lake):
+    lake.append([row(i) for i in range(200)])
+    return lake
+
+
+def take(replay, n):
+    return list(itertools.islice(replay, n))
+
+
+def test_nothing_to_draw_is_an_error(lake):
+    """An endless sequence of empty batches would hang a trainer."""
+    for rank, world in ((0, 1), (1, 2)):
+        with pytest.raises(trajlake.ExhaustedError) as e:
+            next(lake.replay({"snapshot": {"version": 0}}, rank=rank, world_size=world))
+        assert e.value.hint
+    lake.append([row(i) for i in range(20)])
+    for spec in ({"where": "reward > 100"}, {"where": "task_set = 'nope'", "unit": "group"}, {"where": "reward = 0", "weight": "reward"}):
+        with pytest.raises(trajlake.ExhaustedError) as e:
+            for _ in lake.replay(spec):
+                raise AssertionError("a batch of nothing")
+        assert "no row" in str(e.value)
+    with pytest.raises(trajlake.ExhaustedError) as e:
+        next(lake.replay({"strata": {"by": "effort", "shares": {"max": 1}}, "batch": {"rows": 500}}))
+    assert e.value.field == "strata.when_dry" and e.value.hint
+
+
+def test_a_rank_may_get_nothing_of_a_small_batch(filled):
+    spec = {"batch": {"rows": 2}, "snapshot": {"version": filled.info()["version"]}}
+    parts = [next(filled.replay(spec, rank=r, world_size=3)) for r in range(3)]
+    assert [len(p) for p in parts] == [1, 1, 0]
+    assert len({p.batch_id for p in parts}) == 1
+    empty = parts[2].tensor("token_ids")
+    assert len(empty) == 0 and empty.values.dtype == np.int32 and empty.padded().shape == (0, 0)
+
+
+def test_ranks_together_are_the_batch(filled):
+    spec = {**SPEC, "unit": "group", "group": {"min": 1}, "batch": {"rows": 7}, "snapshot": {"version": filled.info()["version"]}}
+    for whole in take(filled.replay(spec), 3):
+        parts = [next(filled.replay(spec, rank=r, world_size=3, position=whole.position)) for r in range(3)]
+        slots = sorted({s for p in parts for s in p.table["trajectory_id"].to_pylist()})
+        assert slots == sorted(set(whole.table["trajectory_id"].to_pylist()))
+        assert sum(map(len, parts)) == len(whole)
+
+
+@pytest.mark.parametrize("name", ["token_ids", "loss_mask", "logprobs"])
+def test_values_share_memory_with_the_batch(filled, name):
+    b = next(filled.replay(SPEC))
+    t = b.tensor(name)
+    buffer = np.frombuffer(b.table.column(name).chunk(0).values.buffers()[1], np.uint8)
+    assert np.shares_memory(t.values, buffer) and not t.values.flags.writeable
+    assert np.shares_memory(t[3], t.values)
+    assert not np.shares_memory(t.padded(), buffer)
+
+
+def test_positions_and_states_resume_exactly(filled):
+    want = take(filled.replay(SPEC), 9)
+    filled.append([row(i) for i in range(300, 330)])
+    pinned = {**SPEC, "snapshot": {"token": want[0].snapshot}}
+    assert next(filled.replay(pinned, position=want[6].position)).table.equals(want[6].table)
+    state = None
+    replay = filled.replay(pinned, prefetch=4)
+    for b in replay:
+        if b.position == 4:
+            state = json.loads(json.dumps(replay.state_dict()))
+            break
+    replay.close()
+    with pytest.raises(StopIteration):
+        next(replay)
+    again = filled.replay(state["spec"])
+    again.load_state_dict(state)
+    assert [b.table.to_pydict() for b in take(again, 4)] == [b.table.to_pydict() for b in want[5:]]
+
+
+def test_the_server_is_away_for_a_while(server, filled):
+    pinned = {**SPEC, "snapshot": {"version": filled.info()["version"]}}
+    want = [b.table.to_pydict() for b in take(filled.replay(pinned), 12)]
+    replay = filled.replay(pinned, prefetch=3)
+    got = [b.table.to_pydict() for b in take(replay, 4)]
+    server.kill()
+    back = threading.Thread(target=lambda: (time.sleep(1), server.start()))
+    back.start()
+    got += [b.table.to_pydict() for b in take(replay, 8)]
+    back.join()
+    assert got == want
+
+
+LOADERS = """
+import itertools, json, sys
+sys.path[:] = json.loads(sys.argv[1])
+import torch.utils.data
+import trajlake
+from trajlake.torch import ReplayDataset
+
+if __name__ == "__main__":
+    addr, spec = sys.argv[2], json.loads(sys.argv[3])
+    ids = lambda batches: [b["batch_id"] for b in batches]
+    loader = lambda ds, workers, how: torch.utils.data.DataLoader(ds, batch_size=None, num_workers=workers, multiprocessing_context=how)
+    ds = ReplayDataset(addr, spec, batches=7)
+    got = []
+    for workers, how in ((2, "fork"), (3, "fork"), (2, "spawn"), (0, None)):  # 0 connects here: after it no fork
+        both = loader(ds, workers, how)
+        got += [ids(both), ids(both)]  # another epoch is the same again
+    first = list(itertools.islice(ds, 3))
+    other = ReplayDataset(addr, spec, batches=7)
+    other.load_state_dict(json.loads(json.dumps(ds.state_dict())))
+    got.append(ids(first) + ids(other))
+    got.append(got[0][:4] + ids(loader(ReplayDataset(addr, spec, position=4, batches=3), 2, "spawn")))
+    try:
+        list(loader(ds, 2, "fork"))
+    except trajlake.UsageError as e:
+        assert "spawn" in str(e)
+    else:
+        raise AssertionError("forked workers used gRPC after a fork")
+    print(json.dumps(got))
+"""
+
+
+def test_loader_workers(filled, server, tmp_path):
+    pytest.importorskip("torch")
+    from trajlake.torch import ReplayDataset
+
+    want = [b.batch_id for b in take(filled.replay(SPEC), 7)]
+    script = tmp_path / "loaders.py"
+    script.write_text(LOADERS)
+    r = subprocess.run([sys.executable, script, json.dumps(sys.path), server.addr, json.dumps(SPEC)], capture_output=True, text=True, check=False)
+    assert r.returncode == 0, r.stderr[-3000:]
+    for k, got in enumerate(json.loads(r.stdout)):
+        assert got == want, k
+    with pytest.raises(trajlake.ExhaustedError):
+        next(iter(ReplayDataset(server.addr, {"where": "reward > 100"})))
+    with pytest.raises(trajlake.UnavailableError):
+        ReplayDataset("127.0.0.1:1", SPEC)
+
+
+def test_a_forked_process_is_refused(filled):
+    """gRPC would crash or hang there."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        told = []
+        for call in (filled.info, lambda: filled.append([row(0)]), lambda: list(filled.ids()), lambda: next(filled.replay(SPEC)), lambda: trajlake.connect(filled.addr)):
+            try:
+                call()
+                told.append("no error")
+            except BaseException as e:
+                told.append(type(e).__name__)
+        os.write(write, json.dumps(told).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as answer:
+        assert json.load(answer) == ["UsageError"] * 5
+    os.waitpid(child, 0)
