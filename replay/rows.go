@@ -157,6 +157,7 @@ func (s *Sampler) rollouts(ctx context.Context) (*rollouts, error) {
 	}
 	r.groups = groupStatsOf(states, len(groups), s.spec.Group)
 	s.stats = r
+	s.bytes.Add(r.size())
 	return r, nil
 }
 
@@ -201,6 +202,11 @@ func groupStatsOf(states []rolloutState, groups int, spec Group) []groupStats {
 		}
 	}
 	return out
+}
+
+func (r *rollouts) size() int64 {
+	const group = 32
+	return int64(4*(cap(r.rolloutOf)+cap(r.groupOf)+cap(r.rows)) + group*cap(r.groups))
 }
 
 func (r *rollouts) rowsOf(seq int64) int32 { return r.rows[r.rolloutOf[seq]] }

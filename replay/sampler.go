@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -19,7 +20,7 @@ import (
 )
 
 // Sampler draws the batches of one spec from one snapshot. It holds the
-// candidates, some 24 bytes for each, so that a draw reads nothing from the lake.
+// candidates, some 24 to 56 bytes for each, so that a draw reads nothing from the lake.
 // It is safe for concurrent use and needs no closing.
 type Sampler struct {
 	snap     *store.Snapshot
@@ -29,6 +30,8 @@ type Sampler struct {
 	strata   []stratum
 	shares   map[string]int // stratum by its values, see shareKey
 	eligible bitset         // by place
+
+	bytes atomic.Int64 // that all this takes
 
 	mu    sync.Mutex
 	stats *rollouts // read when rows are first fetched; mu guards it
@@ -89,7 +92,24 @@ func Open(ctx context.Context, snap *store.Snapshot, spec Spec) (*Sampler, error
 	if err != nil {
 		return nil, fault.Wrap("read candidates of "+snap.String(), err)
 	}
+	s.bytes.Store(int64(8 * cap(s.eligible)))
+	for i := range s.strata {
+		s.bytes.Add(s.strata[i].size())
+	}
 	return s, nil
+}
+
+// Bytes is the memory that the sampler holds, about. It grows once, when Rows is
+// first called. It waits for nothing.
+func (s *Sampler) Bytes() int64 { return s.bytes.Load() }
+
+func (t *stratum) size() int64 {
+	const candidate, slice, member = 24, 24, 16
+	n := candidate*cap(t.candidates) + 8*(cap(t.tasks)+cap(t.prompts)) + slice*cap(t.members)
+	for _, m := range t.members {
+		n += member * cap(m)
+	}
+	return int64(n)
 }
 
 // Spec is the spec that the sampler serves.

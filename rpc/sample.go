@@ -52,16 +52,7 @@ func (s *Server) draw(ctx context.Context, text []byte, position uint64, ref str
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	var snap *store.Snapshot
-	if ref == "" {
-		snap, err = replay.Resolve(ctx, s.lake, spec)
-	} else {
-		snap, err = s.lake.At(ctx, ref)
-	}
-	if err != nil {
-		return nil, err
-	}
-	sampler, err := s.samplers.open(ctx, snap, spec)
+	sampler, err := s.sampler(ctx, spec, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +62,30 @@ func (s *Server) draw(ctx context.Context, text []byte, position uint64, ref str
 	}
 	d := &drawn{sampler: sampler, batch: b, units: len(b.Slots)}
 	return d, slice(b, rank, world)
+}
+
+// sampler gives the sampler of a spec at a snapshot; ref, when set, stands in for
+// the spec's own.
+func (s *Server) sampler(ctx context.Context, spec replay.Spec, ref string) (*replay.Sampler, error) {
+	if ref == "" && spec.Snapshot.Mode == replay.AtToken {
+		ref = spec.Snapshot.Token
+	}
+	if ref != "" {
+		if known := s.samplers.known(ref, spec); known != nil {
+			return known, nil
+		}
+	}
+	var snap *store.Snapshot
+	var err error
+	if ref == "" {
+		snap, err = replay.Resolve(ctx, s.lake, spec)
+	} else {
+		snap, err = s.lake.At(ctx, ref)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.samplers.open(ctx, snap, spec)
 }
 
 // slice keeps the units of rank's part of a batch: every world-th slot from the
