@@ -150,16 +150,54 @@ func (a *appending[T]) start(ctx context.Context, gone map[string]bool) error {
 		first[k] = i
 		a.fresh = append(a.fresh, i)
 	}
-	return a.compare(ctx, a.l.logs[a.ident.table.Name].Head())
+	return a.compare(ctx, a.l.logs[a.ident.table.Name].Head(), lagAtStart)
 }
 
-// compare brings the index up to st and drops what the lake has there.
-func (a *appending[T]) compare(ctx context.Context, st *delta.State) error {
-	if err := a.l.syncIndex(ctx, a.ix, a.ident.table, st); err != nil {
-		return err
+// How many versions the index may lie behind the log when a call begins, and when
+// it has lost a race, which reading data files would only make it lose again.
+const (
+	lagAtStart = 16
+	lagInRace  = 48
+)
+
+// compare drops what the lake has at st. The index is brought up to st, unless it
+// lies behind by at most lag versions that state the hashes of their rows' ids and
+// none of ours is among them: then no data file is read.
+func (a *appending[T]) compare(ctx context.Context, st *delta.State, lag int64) error {
+	m, err := a.ix.Mark(a.ident.table.Name)
+	if err != nil {
+		return &indexError{err}
+	}
+	if st.Version-m.Version > lag || a.mayBeSince(st, m.Version) {
+		if err := a.l.syncIndex(ctx, a.ix, a.ident.table, st); err != nil {
+			return err
+		}
 	}
 	a.base = st
 	return a.drop()
+}
+
+// mayBeSince reports whether a fresh row may have come in after a version.
+func (a *appending[T]) mayBeSince(st *delta.State, version int64) bool {
+	if st.Version <= version {
+		return false
+	}
+	since, ok := st.IDsSince(version)
+	if !ok {
+		return true
+	}
+	mine := make(map[uint64]bool, len(a.fresh))
+	for _, i := range a.fresh {
+		mine[id64(a.ident.id(a.rows[i]))] = true
+	}
+	for _, ids := range since {
+		for _, id := range ids {
+			if mine[id] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // drop answers the fresh rows whose ids are in the index and keeps the others.
@@ -231,7 +269,7 @@ func (a *appending[T]) commit(ctx context.Context) (attempts int, err error) {
 			// Not only after a lost race: a reader may have moved the head since
 			// the rows were compared.
 			if st.Version != a.base.Version {
-				if err := a.compare(ctx, st); err != nil {
+				if err := a.compare(ctx, st, lagInRace); err != nil {
 					return nil, err
 				}
 			}

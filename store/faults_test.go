@@ -202,3 +202,34 @@ func TestGoneIsAboutTrajectories(t *testing.T) {
 		t.Errorf("receipts %+v", r)
 	}
 }
+
+// TestLostRaceReadsNoDataFile: the winners state the hashes of their ids, and none
+// of them is ours.
+func TestLostRaceReadsNoDataFile(t *testing.T) {
+	mem := blob.NewMemory()
+	other := testlake.On(t, mem, t.TempDir())
+	reads := 0
+	h := &hooked{Bucket: mem}
+	h.hook = func() { reads++; h.armed.Store(true) }
+	l, err := store.OpenBucket(ctx, h, "test", &store.Options{IndexDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for i := range 5 {
+		mustAppend(t, other, testlake.Rows(other, fmt.Sprint("o", i), 2, uint64(i)))
+	}
+	h.armed.Store(true)
+	r, attempts, err := l.AppendCounted(ctx, testlake.Rows(l, "mine", 2, 99))
+	if err != nil || attempts < 2 || r[0].Status != store.Committed {
+		t.Fatalf("%+v after %d attempts: %v", r, attempts, err)
+	}
+	if reads != 0 {
+		t.Errorf("%d reads of data files", reads)
+	}
+	// An id that is there is found, and so is one of ours that the index has not.
+	r = mustAppend(t, l, slices.Concat(testlake.Rows(l, "o3", 1, 3), testlake.Rows(l, "mine", 1, 99)))
+	if _, d, _ := statuses(r); d != 2 {
+		t.Errorf("receipts %+v", r)
+	}
+}

@@ -24,6 +24,35 @@ type State struct {
 
 	txns  map[string]Txn // by appId
 	tombs sorted[Remove] // by path
+
+	recent []recentCommit // the last versions, ascending, without a gap up to this one
+}
+
+// recentCommit is what later commits of the same process ask of a version.
+type recentCommit struct {
+	version int64
+	rows    int64 // that it added
+	ids     IDs
+}
+
+// maxRecent is of how many versions a state remembers the hashes of ids.
+const maxRecent = 64
+
+// IDsSince gives the 64-bit hashes of the ids of all rows that came after a
+// version; ok is false if they are not all known, because the version is too old
+// or a commit does not state them.
+func (s *State) IDsSince(version int64) (ids []IDs, ok bool) {
+	n := s.Version - version
+	if n < 0 || n > int64(len(s.recent)) {
+		return nil, false
+	}
+	for _, c := range s.recent[int64(len(s.recent))-n:] {
+		if int64(len(c.ids)) != c.rows {
+			return nil, false
+		}
+		ids = append(ids, c.ids)
+	}
+	return ids, true
 }
 
 // Foreign describes a commit that trajlake does not interpret.
@@ -103,6 +132,8 @@ func (s *State) apply(table string, c *commit) *State {
 	n.Version = s.Version + 1
 	n.Info = c.info
 	n.Foreign = nil
+	n.recent = make([]recentCommit, 0, maxRecent)
+	n.recent = append(n.recent, s.recent[max(0, len(s.recent)-maxRecent+1):]...)
 	nextSeq := s.NextSeq
 	ownTxns := false
 	for i := range c.actions {
@@ -137,6 +168,9 @@ func (s *State) apply(table string, c *commit) *State {
 	if own := c.info.Trajlake; own != nil {
 		n.NextSeq = own.NextSeq
 		n.Vector = s.Vector.Max(own.Snapshot).Max(Vector{table: n.position()})
+		n.recent = append(n.recent, recentCommit{n.Version, n.NextSeq - s.NextSeq, own.IDs})
+	} else {
+		n.recent = append(n.recent, recentCommit{version: n.Version})
 	}
 	return &n
 }
