@@ -1,5 +1,7 @@
 """What a trainer meets: nothing to draw, ranks, restarts, loader workers."""
 
+import datetime as dt
+import decimal
 import itertools
 import json
 import os
@@ -169,3 +171,35 @@ def test_a_forked_process_is_refused(filled):
     with os.fdopen(read) as answer:
         assert json.load(answer) == ["UsageError"] * 5
     os.waitpid(child, 0)
+
+
+def test_append_table_of_other_writers(lake):
+    """Types that public sets use, and columns that the lake has not."""
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table(
+        {
+            "trajectory_id": pa.array(["x1", "x2"], pa.large_string()),
+            "task_set": pa.array(["math", "math"]).dictionary_encode(),
+            "started_at": pa.array([dt.datetime(2026, 1, 1)] * 2, pa.timestamp("ns")),
+            "token_ids": pa.array([[1, 2], [3]], pa.large_list(pa.int64())),
+            "loss_mask": pa.array([[True, False], [True]]),
+            "logprobs": pa.array([[-0.5, -0.25], [-0.75]], pa.list_(pa.float64())),
+            "metadata": pa.array([[("a", "b")], None], pa.map_(pa.string(), pa.string())),
+            "day_seen": pa.array([dt.date(2026, 1, 2), None]),
+            "price": pa.array([decimal.Decimal("1.25"), None], pa.decimal128(5, 2)),
+            "nested": pa.array([{"q": [1.5]}, None]),
+        }
+    )
+    assert [r.status for r in lake.append_table(table)] == ["committed"] * 2
+    assert [r.status for r in lake.append_table(table.to_batches()[0])] == ["duplicate"] * 2
+    got = lake.get("x1")
+    assert (got["token_ids"], got["loss_mask"], got["logprobs"], got["metadata"]) == ([1, 2], [1, 0], [-0.5, -0.25], {"a": "b"})
+    assert got["extra"] == {"day_seen": "2026-01-02", "price": 1.25, "nested": {"q": [1.5]}} and got["started_at"] == "2026-01-01T00:00:00Z"
+    for wrong in ([{}], {"a": [1]}):
+        with pytest.raises(trajlake.UsageError) as e:
+            lake.append_table(wrong)
+        assert e.value.hint
+    assert [r.status for r in lake.append_table(pa.table({"trajectory_id": ["b"], "token_ids": [[1]], "image": [b"\0"]}))] == ["rejected"]
+    with pytest.raises(trajlake.UsageError) as e:
+        next(lake.replay({"unit": "pair"}))
+    assert str(e.value).count(e.value.hint) == 1

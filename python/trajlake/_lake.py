@@ -184,11 +184,14 @@ class Lake:
         """Commit the rows of a table whose columns have the names of native JSON.
 
         A column of structs is an object, a list is an array, a map an object, a
-        timestamp without zone is UTC; nulls are as if the key were not there. Columns
+        timestamp without zone is UTC, a date its ISO form, a decimal a number; nulls are
+        as if the key were not there. A row with bytes in it is rejected: JSON has none. Columns
         that the lake has not are kept in ``extra``. Token columns go without work per element.
         """
         if isinstance(table, pa.RecordBatch):
             table = pa.Table.from_batches([table])
+        if not isinstance(table, pa.Table):
+            raise UsageError(f"append_table: takes a pyarrow table, not {type(table).__name__}", hint="append(rows) takes dicts; pyarrow.Table.from_pylist makes a table of them")
         return self.append(_table_rows(table))
 
     def writer(self, *, spool_dir: str | os.PathLike[str] | None = None, retry_for: float = 300.0, patience: float = 5.0) -> Writer:

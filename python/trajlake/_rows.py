@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import json
 import sys
+import uuid
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -100,6 +102,12 @@ def _default(v: Any) -> Any:
     if isinstance(v, dt.datetime):
         v = v.replace(tzinfo=dt.timezone.utc) if v.tzinfo is None else v.astimezone(dt.timezone.utc)
         return v.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(v, dt.date):
+        return v.isoformat()
+    if isinstance(v, decimal.Decimal):
+        return int(v) if v == v.to_integral_value() else float(v)
+    if isinstance(v, uuid.UUID):
+        return str(v)
     if isinstance(v, Mapping):
         return dict(v)
     if isinstance(v, (set, frozenset)):

@@ -43,7 +43,7 @@ class TrajlakeError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} ({self.hint})" if self.hint else self.message
+        return f"{self.message} ({self.hint})" if self.hint and self.hint not in self.message else self.message
 
     def __reduce__(self):  # type: ignore[override]
         return (_rebuild, (type(self), self.message, self.field, self.hint))
