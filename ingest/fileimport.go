@@ -53,7 +53,7 @@ func (fi *fileImport) run(ctx context.Context, f formats.Importer, r io.Reader) 
 			fi.notes = append(fi.notes, rec.Annotations...)
 			continue
 		}
-		it := Item{Row: rec.Row}
+		it := Item{Row: rec.Row, Sum: rec.Sum}
 		if rec.Canonical != nil {
 			sum := sha256.Sum256(rec.Canonical)
 			it.Sum = sum[:]

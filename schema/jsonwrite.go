@@ -156,7 +156,7 @@ func (w *jsonWriter) value(c *Column, f reflect.Value) {
 	case reflect.Struct:
 		w.fields(c.plan, f, nil)
 	case reflect.String:
-		w.dst = canon.AppendString(w.dst, f.String())
+		w.text(f.String())
 	case reflect.Int8, reflect.Int32, reflect.Int64:
 		if c.Kind == Timestamp && !w.micros {
 			w.dst = append(append(append(w.dst, '"'), Time(f.Int()).String()...), '"')
@@ -174,6 +174,25 @@ func (w *jsonWriter) value(c *Column, f reflect.Value) {
 	case reflect.Map:
 		w.texts(f.Interface().(map[string]string))
 	}
+}
+
+// text writes a string, a long one piece by piece into the sink.
+func (w *jsonWriter) text(s string) {
+	if w.sink == nil || len(s) <= flushAt {
+		w.dst = canon.AppendString(w.dst, s)
+		return
+	}
+	w.dst = append(w.dst, '"')
+	for len(s) > 0 {
+		n := min(len(s), flushAt)
+		from := len(w.dst)
+		w.dst = canon.AppendString(w.dst, s[:n]) // escapes are of single bytes: it may be cut anywhere
+		copy(w.dst[from:], w.dst[from+1:])       // without its quotes
+		w.dst = w.dst[:len(w.dst)-2]
+		s = s[n:]
+		w.flush()
+	}
+	w.dst = append(w.dst, '"')
 }
 
 // appendFloat writes null for what a valid row does not hold.

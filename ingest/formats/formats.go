@@ -58,6 +58,9 @@ type Record struct {
 	// canonical JSON with the header and file-name facts that the mapping uses,
 	// without path and Set.
 	Canonical []byte
+	// Sum is the SHA-256 of those bytes where the record is so large that they
+	// are not held; Canonical is nil then.
+	Sum []byte
 	// ExplicitID says that Row.TrajectoryID is the source's, by a format that
 	// guarantees it to be unique.
 	ExplicitID bool

@@ -47,6 +47,10 @@ func (im native) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Rec
 	return eachRecord(ctx, r, src, autoShape, func(d document) []Record { return im.record(d, src) })
 }
 
+// largeRecord is the size of a document from which on its canonical bytes are
+// only hashed.
+const largeRecord = 1 << 20
+
 func (im native) record(d document, src Source) []Record {
 	rec := Record{Line: d.line, Index: d.index}
 	if v := d.value; v.Kind() == canon.Object && !v.Has("turns") && !v.Has("token_ids") {
@@ -59,7 +63,12 @@ func (im native) record(d document, src Source) []Record {
 		rec.Err = faults.Err(at(src.Name, d.line))
 		return []Record{rec}
 	}
-	canonical := schema.NativeCanonical(row)
+	if d.size >= largeRecord {
+		sum := schema.NewDigester().NativeSum(row)
+		rec.Sum = sum[:]
+	} else {
+		rec.Canonical = schema.NativeCanonical(row)
+	}
 	applySet(row, src.Set)
 	if row.Source == nil {
 		row.Source = &schema.Source{}
@@ -72,6 +81,6 @@ func (im native) record(d document, src Source) []Record {
 		return []Record{rec}
 	}
 	schema.Derive(row)
-	rec.Row, rec.Canonical, rec.ExplicitID = row, canonical, row.TrajectoryID != ""
+	rec.Row, rec.ExplicitID = row, row.TrajectoryID != ""
 	return []Record{rec}
 }

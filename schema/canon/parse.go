@@ -16,6 +16,7 @@ type Limits struct {
 }
 
 const (
+	inPlaceFrom  = 1 << 20
 	defaultDepth = 512
 	maxDepth     = 100_000
 )
@@ -59,7 +60,7 @@ func Parse(data []byte, lim Limits) (Value, error) {
 	if int64(len(data)) > lim.bytes() {
 		return Value{}, tooLarge(int64(len(data)), lim)
 	}
-	return parseOwned(string(data), lim)
+	return parseOwned(string(data), lim) // nobody else has this copy
 }
 
 func tooLarge(size int64, lim Limits) *SyntaxError {
@@ -67,7 +68,7 @@ func tooLarge(size int64, lim Limits) *SyntaxError {
 }
 
 func parseOwned(s string, lim Limits) (Value, error) {
-	v, end, err := parsePrefix(s, lim)
+	v, end, err := parsePrefix(s, true, lim)
 	if err != nil {
 		return Value{}, err
 	}
@@ -79,12 +80,13 @@ func parseOwned(s string, lim Limits) (Value, error) {
 }
 
 // parsePrefix reads the first document of s and the blanks around it; end is
-// where the next one would begin.
-func parsePrefix(s string, lim Limits) (v Value, end int, err error) {
+// where the next one would begin. Of a large document that is owned, which nobody
+// else reads, strings with escapes are decoded where they stand.
+func parsePrefix(s string, owned bool, lim Limits) (v Value, end int, err error) {
 	if int64(len(s)) > lim.bytes() {
 		return Value{}, 0, tooLarge(int64(len(s)), lim)
 	}
-	p := parser{s: s, depth: lim.depth()}
+	p := parser{s: s, depth: lim.depth(), inPlace: owned && len(s) >= inPlaceFrom}
 	if !utf8.ValidString(s) {
 		p.badUTF8 = invalidAt(s)
 	} else {
@@ -117,6 +119,8 @@ type parser struct {
 	i       int
 	depth   int // levels left
 	badUTF8 int // offset of the first invalid byte; len(s) if none
+	inPlace bool
+	decoded int // line feeds that decoding in place has put into s
 	path    []string
 	mstack  []Member
 	vstack  []Value
@@ -136,7 +140,7 @@ func (p *parser) error(msg string) *SyntaxError {
 		}
 	}
 	i := min(p.i, len(p.s))
-	return &SyntaxError{Offset: int64(i), Line: 1 + strings.Count(p.s[:i], "\n"), Path: b.String(), Msg: msg}
+	return &SyntaxError{Offset: int64(i), Line: 1 + strings.Count(p.s[:i], "\n") - p.decoded, Path: b.String(), Msg: msg}
 }
 
 // inKey and inItem note on the way out of a failed parse where it happened.

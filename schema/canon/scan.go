@@ -189,7 +189,7 @@ func (s *Scanner) firstLineIsWhole() bool {
 }
 
 func isWhole(b []byte) bool {
-	_, _, err := parsePrefix(string(b), Limits{})
+	_, _, err := parsePrefix(string(b), false, Limits{})
 	return err == nil
 }
 
@@ -270,7 +270,7 @@ func (s *Scanner) byLine() (rec Record, ok bool, err error) {
 		s.line++
 		return rec, false, nil
 	}
-	v, end, err := parsePrefix(text, s.opt.Limits)
+	v, end, err := parsePrefix(text, true, s.opt.Limits)
 	if err != nil {
 		e := s.located(err, s.line, start, int64(len(text)))
 		s.line++

@@ -62,7 +62,7 @@ func (p *parser) escaped(start, end int) (string, string) {
 			return "", fmt.Sprintf("control character %q inside a string", c)
 		}
 		if buf == nil {
-			buf = make([]byte, 0, p.guess(start, end))
+			buf = p.room(start, end)
 		}
 		buf = append(buf, p.s[start:end]...)
 		var fail string
@@ -71,6 +71,23 @@ func (p *parser) escaped(start, end int) (string, string) {
 		}
 		start = p.i
 		end = plainEnd(p.s, start)
+	}
+}
+
+// room is where a string with escapes is decoded to. In place there is room
+// enough: no escape sequence is shorter than what it stands for, and what is
+// overwritten has been read.
+func (p *parser) room(start, end int) []byte {
+	if p.inPlace {
+		return unsafe.Slice(unsafe.StringData(p.s), len(p.s))[start:start]
+	}
+	return make([]byte, 0, p.guess(start, end))
+}
+
+// wrote notes a decoded character that would be taken for the end of a line.
+func (p *parser) wrote(r rune) {
+	if p.inPlace && r == '\n' {
+		p.decoded++
 	}
 }
 
@@ -101,6 +118,7 @@ func (p *parser) escape(buf []byte) ([]byte, string) {
 		for k := 0; k < len(escapes); k += 2 {
 			if escapes[k] == c {
 				p.i += 2
+				p.wrote(rune(escapes[k+1]))
 				return append(buf, escapes[k+1]), ""
 			}
 		}
@@ -123,6 +141,7 @@ func (p *parser) escape(buf []byte) ([]byte, string) {
 		r, n = pair, 12
 	}
 	p.i += n
+	p.wrote(r)
 	return utf8.AppendRune(buf, r), ""
 }
 

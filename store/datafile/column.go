@@ -22,7 +22,9 @@ type column struct {
 	def, rep []uint8
 	n        int // entries
 	plain    []byte
-	i32      []int32 // of delta encoding
+	long     []longText // that belongs between the bytes of plain
+	longs    int        // bytes of long
+	i32      []int32    // of delta encoding
 	bool     []uint8
 	ix       []uint32 // of dictionary encoding
 	page     bounds
@@ -57,7 +59,7 @@ const (
 // of structs weighs something even when it is null: whoever wants one row has to
 // read the levels of all of the page's, in each of the struct's columns.
 func (c *column) size() int {
-	n := len(c.plain) + 4*len(c.i32) + len(c.bool)/8 + 2*len(c.ix) + len(c.rep)/8
+	n := len(c.plain) + c.longs + 4*len(c.i32) + len(c.bool)/8 + 2*len(c.ix) + len(c.rep)/8
 	if c.inner {
 		n += entryWeight * c.n
 	}
@@ -96,7 +98,7 @@ func (c *column) putString(rep uint8, s string) {
 	if c.top {
 		c.page.addString(s)
 	}
-	c.appendString(s)
+	c.appendString(s, true)
 }
 
 // putView is putString for a string whose memory may change later.
@@ -105,10 +107,11 @@ func (c *column) putView(rep uint8, s string) {
 	if c.top && c.page.widens(s) {
 		c.page.addString(string([]byte(s)))
 	}
-	c.appendString(s)
+	c.appendString(s, false)
 }
 
-func (c *column) appendString(s string) {
+// appendString adds a value; a stable one may be kept as it is until the page ends.
+func (c *column) appendString(s string, stable bool) {
 	if c.enc == encRLEDict {
 		if i, ok := c.dict[s]; ok {
 			c.ix = append(c.ix, i)
@@ -126,6 +129,10 @@ func (c *column) appendString(s string) {
 			return
 		}
 		c.spill()
+	}
+	if stable && len(s) >= longBytes {
+		c.appendLong(s)
+		return
 	}
 	c.plain = appendPrefixed(c.plain, s)
 }
@@ -244,6 +251,9 @@ func (c *column) flushPage(k *core, row int64) error {
 	if c.n == 0 {
 		return nil
 	}
+	if c.longs >= fatPage {
+		return c.flushFat(k, row)
+	}
 	b, enc := c.body(k)
 	if len(b) > maxPage || c.n > maxEntries {
 		return fault.New(fault.Invalid, "", "column %v: one row holds %d bytes in %d values, more than a page may", c.leaf.path, len(b), c.n).WithHint("store fat arrays in the tensors table, in pieces")
@@ -252,7 +262,13 @@ func (c *column) flushPage(k *core, row int64) error {
 	k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageData, raw: int32(len(b)), size: int32(len(body)), crc: crc32.ChecksumIEEE(body), values: int32(c.n), encoding: enc})
 	c.locs = append(c.locs, pageLoc{off: int64(len(c.pages)), size: int32(len(k.head) + len(body)), row: row})
 	c.pages = append(append(c.pages, k.head...), body...)
-	c.raw += int64(len(k.head) + len(b))
+	c.endPage(int64(len(k.head) + len(b)))
+	return nil
+}
+
+// endPage counts the page, of raw bytes uncompressed, and begins the next one.
+func (c *column) endPage(raw int64) {
+	c.raw += raw
 	c.values += int64(c.n)
 	if c.top {
 		c.index = append(c.index, c.page)
@@ -261,12 +277,11 @@ func (c *column) flushPage(k *core, row int64) error {
 	c.page = bounds{}
 	c.def, c.rep, c.n = c.def[:0], c.rep[:0], 0
 	c.plain, c.i32, c.bool, c.ix = c.plain[:0], c.i32[:0], c.bool[:0], c.ix[:0]
-	return nil
+	c.dropLong()
 }
 
-// body is the uncompressed page in the core's buffer, and its encoding.
-func (c *column) body(k *core) ([]byte, int32) {
-	b := k.body[:0]
+// levelBytes appends the page's levels.
+func (c *column) levelBytes(b []byte) []byte {
 	for _, lv := range [2]struct {
 		top int
 		s   []uint8
@@ -278,6 +293,12 @@ func (c *column) body(k *core) ([]byte, int32) {
 		b = putLevels(append(b, 0, 0, 0, 0), lv.s, bits.Len(uint(lv.top)))
 		binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	}
+	return b
+}
+
+// body is the uncompressed page in the core's buffer, and its encoding.
+func (c *column) body(k *core) ([]byte, int32) {
+	b := c.levelBytes(k.body[:0])
 	enc := int32(encPlain)
 	switch {
 	case c.enc == encDelta:
@@ -297,7 +318,7 @@ func (c *column) body(k *core) ([]byte, int32) {
 			b[at+i/8] |= v << (i % 8)
 		}
 	default:
-		b = append(b, c.plain...)
+		b = c.appendPlain(b)
 	}
 	c.plainly = c.plainly || enc == encPlain
 	k.body = b

@@ -178,6 +178,7 @@ func (k *core) reset() {
 		c.decided, c.codec = false, codecNone
 		c.def, c.rep, c.n = c.def[:0], c.rep[:0], 0
 		c.plain, c.i32, c.bool, c.ix = c.plain[:0], c.i32[:0], c.bool[:0], c.ix[:0]
+		c.dropLong()
 		k.paged[i] = 0
 	}
 }
@@ -257,6 +258,9 @@ func (w *recordWriter) flushGroup() error {
 			k.bloom(&g.chunks[i])
 		}
 		c.startChunk(k.layout.enc[i])
+		if cap(c.pages) > fatPage {
+			c.pages = nil
+		}
 		k.paged[i] = 0
 	}
 	k.groups, k.spots = append(k.groups, g), append(k.spots, spots)
