@@ -167,10 +167,13 @@ func (g *Ingester) run() {
 		}
 		began := time.Now()
 		attempts := g.commitGroup(group)
-		widen = g.nextDelay(widen, attempts, time.Since(began))
+		widen = g.nextDelay(widen, len(group), attempts, time.Since(began))
 		g.release(group)
 	}
 }
+
+// loneDelay is the gathering time after a lost race when there is one caller.
+const loneDelay = 5 * time.Millisecond
 
 // gather waits up to d for more callers, less when enough has come together.
 func (g *Ingester) gather(d time.Duration) {
@@ -192,10 +195,14 @@ func (g *Ingester) gather(d time.Duration) {
 }
 
 // nextDelay widens the gathering time while commits lose races and narrows it
-// when they stop doing so.
-func (g *Ingester) nextDelay(last time.Duration, attempts int, took time.Duration) time.Duration {
+// when they stop doing so. Where only one caller came, nothing gathers: waiting
+// then serves only to let other writers pass, for which little is enough.
+func (g *Ingester) nextDelay(last time.Duration, callers, attempts int, took time.Duration) time.Duration {
 	if attempts <= 1 {
 		return last / 2 / time.Millisecond * time.Millisecond
+	}
+	if callers == 1 {
+		return loneDelay
 	}
 	return min(g.opt.MaxDelay, max(last*2, took/2, 5*time.Millisecond))
 }
