@@ -144,7 +144,15 @@ func medians(budget time.Duration, fn func() error) (wall, used float64, runs in
 	return median(walls), max(median(cpus), 1e-9), len(walls), nil
 }
 
-func median(v []float64) float64 { return quantile(v, 0.5) }
+// median is the middle value, or the mean of the two in the middle.
+func median(v []float64) float64 {
+	if len(v) == 0 {
+		return 0
+	}
+	s := slices.Clone(v)
+	slices.Sort(s)
+	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
+}
 
 func quantile(v []float64, q float64) float64 {
 	if len(v) == 0 {

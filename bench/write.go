@@ -200,7 +200,9 @@ func writers(ctx context.Context, s *settings) error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		cmds, outs, ins = append(cmds, cmd), append(outs, bufio.NewScanner(out)), append(ins, in)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 16<<20)
+		cmds, outs, ins = append(cmds, cmd), append(outs, lines), append(ins, in)
 	}
 	for _, out := range outs { // all are ready before the first begins
 		out.Scan()
@@ -215,7 +217,6 @@ func writers(ctx context.Context, s *settings) error {
 			OK, Failed int
 			Ms         []float64
 		}
-		out.Buffer(nil, 16<<20)
 		out.Scan()
 		err = errors.Join(err, json.Unmarshal(out.Bytes(), &r), cmds[i].Wait())
 		ok, failed, ms = ok+r.OK, failed+r.Failed, append(ms, r.Ms...)
