@@ -43,7 +43,7 @@ line and the rest goes in; then the exit code is 3.`,
 		Example: `  echo '{"target_id":"toy-1","kind":"reward","name":"tests","value":1,"scorer":"pytest"}' |
     trajlake annotate --lake ./lake -f -
   trajlake annotate --server 127.0.0.1:7400 -f rewards.jsonl --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return usage(cmd, fault.New(fault.Usage, "", "-f FILE is missing"))

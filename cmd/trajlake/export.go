@@ -52,7 +52,7 @@ A file is written under another name first, so that it is whole or not there.`,
 		Example: `  trajlake export --lake ./lake --format native -o all.jsonl
   trajlake export --lake ./lake --format openai --where "success" -o good.jsonl --json
   trajlake export --lake ./lake --format atif -o atif/`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e, ok := formats.ExporterByName(format)
 			if !ok {

@@ -22,7 +22,7 @@ them. With --json each line is an object: trajectory_id, content_hash, version
 		Example: `  trajlake ids --lake ./lake
   trajlake ids --lake ./lake --where "effort = 'high' and reward > 0.5" --json
   trajlake ids --lake ./lake --columns task_id,reward --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				w := bufio.NewWriterSize(a.stdout, 64<<10)

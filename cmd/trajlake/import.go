@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -48,7 +49,12 @@ file and line, and the rest goes in. Then the exit code is 3.
   trajlake import --lake ./lake --set task_set=tau-bench-retail,run_id=r7 results.json
   zstdcat big.jsonl.zst | trajlake import --server 127.0.0.1:7400 --format openai -
   trajlake import --lake s3://bucket/lake traces.jsonl --json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no PATH is given; - is standard input")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fill, err := parseSet(set)
 			if err != nil {

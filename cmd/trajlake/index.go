@@ -15,7 +15,7 @@ func (a *app) indexCmd() *cobra.Command {
 		Long: `The index maps ids to places. It is a cache beside the lake, in TRAJLAKE_INDEX
 or the user's cache folder: deleting it loses nothing.`,
 		Example: `  trajlake index rebuild --lake ./lake`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE:    needVerb,
 	}
 	cmd.AddCommand(a.indexRebuildCmd())
@@ -30,7 +30,7 @@ func (a *app) indexRebuildCmd() *cobra.Command {
 rebuilds its own; with --lake no other process may hold the index.`,
 		Example: `  trajlake index rebuild --lake ./lake
   trajlake index rebuild --server 127.0.0.1:7400 --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				r, err := b.RebuildIndex(cmd.Context())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -74,7 +75,17 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of the input was rejected,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			cmd.SuggestionsMinimumDistance = 2
+			err := fault.New(fault.Usage, "", "unknown command %q", args[0])
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				return err.WithHint("did you mean %s?", strings.Join(near, " or "))
+			}
+			return err.WithHint("see `trajlake --help`")
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cmd.Help(); err != nil {
 				return err
@@ -110,13 +121,19 @@ func each(cmd *cobra.Command, visit func(*cobra.Command)) {
 // that are told from errors of the verb.
 func (a *app) finish(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
-	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		a.verb = verbOf(c)
+		return usage(c, err)
+	})
 	if check := cmd.Args; check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error { return usage(c, check(c, args)) }
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			a.verb = verbOf(c)
+			return usage(c, check(c, args))
+		}
 	}
 	if verb := cmd.RunE; verb != nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {
-			a.verb = strings.TrimPrefix(c.CommandPath(), "trajlake ")
+			a.verb = verbOf(c)
 			if err := a.setLogger(); err != nil {
 				return err
 			}
@@ -126,10 +143,23 @@ func (a *app) finish(cmd *cobra.Command) {
 	completeFlags(cmd)
 }
 
-// usage is an error of the command line.
-func usage(cmd *cobra.Command, err error) error {
-	if err == nil {
+// verbOf is the verb's name as errors state it, empty for the program itself.
+func verbOf(cmd *cobra.Command) string {
+	return strings.TrimSpace(strings.TrimPrefix(cmd.CommandPath(), "trajlake"))
+}
+
+// noArgs is for verbs that take flags only.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
+	}
+	return fmt.Errorf("takes no arguments, but %q was given", args[0])
+}
+
+// usage is an error of the command line, with a hint unless it has its own.
+func usage(cmd *cobra.Command, err error) error {
+	if err == nil || fault.HintOf(err) != "" {
+		return err
 	}
 	return fault.WrapAs(fault.Usage, "", err).(*fault.Error).WithHint("see `%s --help`", cmd.CommandPath())
 }

@@ -48,7 +48,7 @@ file) hold the whole rows.`,
 		Example: `  trajlake sample --lake ./lake --where 'reward > 0' --weight reward --batch 8 --seed 9 --step 4
   trajlake sample --lake ./lake --spec mix.yaml --step 12 --format arrow -o batch.arrow
   trajlake sample --server 127.0.0.1:7400 --unit group --batch 2 --version 12`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			spec, err := f.read(cmd.Flags(), a)
 			if err != nil {
@@ -179,15 +179,18 @@ func (a *app) sample(ctx context.Context, b backend, spec replay.Spec, f *sample
 	if f.format == "json" {
 		write = func(w io.Writer) error { return writeRows(w, drawn, facts) }
 	}
+	rows := int64(0)
+	for _, r := range drawn.Records {
+		rows += r.NumRows()
+	}
+	if rows == 0 {
+		a.note("the batch is empty: nothing in version %d may be drawn by this spec", drawn.Version)
+	}
 	if f.out == "-" {
 		return fault.Wrap("write to stdout", write(a.stdout))
 	}
 	if err := writeFile(f.out, write); err != nil {
 		return err
-	}
-	rows := int64(0)
-	for _, r := range drawn.Records {
-		rows += r.NumRows()
 	}
 	if a.json {
 		return a.printJSON(batchReport{facts, drawn.SpecHash, rows, f.out})

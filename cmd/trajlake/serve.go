@@ -56,7 +56,7 @@ tokens and no TLS, so whoever reaches the port may read and write the lake.`,
 		Example: `  trajlake serve --lake ./lake
   trajlake serve --lake s3://bucket/lake --listen 127.0.0.1:0 --json
   trajlake serve --lake ./lake --roles replay,query`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), &f) },
 	}
 	fl := cmd.Flags()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 
@@ -27,7 +28,12 @@ export --format native writes and import takes.`,
 		Example: `  trajlake show --lake ./lake toy-1
   trajlake show --lake ./lake toy-1 --full | less -R
   trajlake show --server 127.0.0.1:7400 toy-1 --json`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("takes one ID, but %d were given", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				return a.show(cmd.Context(), b, args[0], full)

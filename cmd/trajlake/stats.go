@@ -19,7 +19,7 @@ Quarantined rows are counted, and counted again as quarantined.`,
 		Example: `  trajlake stats --lake ./lake
   trajlake stats --server 127.0.0.1:7400 --json
   trajlake stats --lake ./lake --version 12`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				r, err := b.Stats(cmd.Context(), a.version)

@@ -21,7 +21,7 @@ the log. --deep reads every byte: checksums and the content hash of every row.
 Exit code 4 means that damage was found; every problem is listed.`,
 		Example: `  trajlake verify --lake ./lake
   trajlake verify --lake ./lake --deep --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				bar := a.progress("verify")

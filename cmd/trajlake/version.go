@@ -53,7 +53,7 @@ func (a *app) versionCmd() *cobra.Command {
 		Short:   "Say which build this is",
 		Long:    `version says which build of trajlake this is. It needs no lake.`,
 		Example: `  trajlake version --json`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			b := thisBuild()
 			if a.json {

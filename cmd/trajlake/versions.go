@@ -14,7 +14,7 @@ func (a *app) versionsCmd() *cobra.Command {
 rows it added. Any of them can be read again with --version.`,
 		Example: `  trajlake versions --lake ./lake
   trajlake versions --server 127.0.0.1:7400 --json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.with(cmd.Context(), reading, func(b backend) error {
 				list, err := b.History(cmd.Context())
