@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"trajlake/ingest"
-	"trajlake/rpc/rpcpb"
 	"trajlake/schema"
 	"trajlake/schema/canon"
 	"trajlake/schema/fault"
@@ -20,6 +19,12 @@ import (
 
 // maxNesting is the greatest depth of a row's JSON.
 const maxNesting = 512
+
+// Numbers of fields of AppendItem that are written by hand.
+const (
+	fieldRow = 2
+	fieldSum = 6
+)
 
 // wireItem is an AppendItem whose fields lie in the received bytes. It is read by
 // hand because the generated code copies every field, and a row may have 256 MiB.
@@ -52,7 +57,7 @@ func readItem(data []byte) (it wireItem, err error) {
 		switch num {
 		case 1:
 			it.json = v
-		case 2:
+		case fieldRow:
 			it.row = v
 		case 3:
 			it.tokenIDs = v
@@ -60,7 +65,7 @@ func readItem(data []byte) (it wireItem, err error) {
 			it.lossMask = v
 		case 5:
 			it.logprobs = v
-		case 6:
+		case fieldSum:
 			it.sum = v
 		}
 	}
@@ -82,7 +87,8 @@ func decodeItem(data []byte) (item ingest.Item, explicit bool) {
 	if len(w.sum) != 0 && len(w.sum) != sha256.Size && err == nil {
 		err = fault.New(fault.Invalid, "read row", "%d bytes are no SHA-256", len(w.sum)).WithField("source_sum")
 	}
-	return ingest.Item{Row: row, Sum: w.sum, Fault: err}, explicit
+	// A sum that is no copy would hold the whole message in memory.
+	return ingest.Item{Row: row, Sum: slices.Clone(w.sum), Fault: err}, explicit
 }
 
 // trajectory is the row of an item. Beside an error it is what could be read, or nil.
@@ -153,10 +159,19 @@ func unpack32[T int32 | float32](data []byte, of func(uint32) T) []T {
 // encodeItem is the inverse of decodeItem, for a client.
 func encodeItem(it *ingest.Item) ([]byte, error) {
 	const op = "encode row"
-	row, err := proto.Marshal(pb.FromTrajectory(it.Row))
+	msg := pb.FromTrajectory(it.Row)
+	size := proto.Size(msg)
+	// Written by hand around the row, which is then in memory once.
+	data := make([]byte, 0, size+len(it.Sum)+32)
+	data = protowire.AppendTag(data, fieldRow, protowire.BytesType)
+	data = protowire.AppendVarint(data, uint64(size))
+	data, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(data, msg)
 	if err != nil { // text that is not UTF-8
 		return nil, fault.WrapAs(fault.Invalid, op, err)
 	}
-	data, err := proto.Marshal(&rpcpb.AppendItem{Row: row, SourceSum: it.Sum})
-	return data, fault.Wrap(op, err)
+	if len(it.Sum) > 0 {
+		data = protowire.AppendTag(data, fieldSum, protowire.BytesType)
+		data = protowire.AppendBytes(data, it.Sum)
+	}
+	return data, nil
 }

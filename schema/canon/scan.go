@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"unsafe"
 )
 
@@ -31,6 +32,7 @@ type ScanOptions struct {
 const (
 	defaultMaxRecord = 256 << 20
 	scanBuffer       = 256 << 10
+	hugeRecord       = 64 << 20 // from which on memory is given back at each step
 )
 
 // Record is one document of a stream.
@@ -318,6 +320,9 @@ func appendTo(buf, part []byte, most int64) []byte {
 		grown := make([]byte, len(buf), max(need, min(cap(buf)+cap(buf)/2, int(most)+2)))
 		copy(grown, buf)
 		buf = grown
+		if cap(buf) >= hugeRecord {
+			debug.FreeOSMemory() // else the smaller buffers before it pile up
+		}
 	}
 	return append(buf, part...)
 }

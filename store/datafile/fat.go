@@ -102,6 +102,7 @@ func (c *column) flushFat(k *core, row int64) error {
 	if !c.decided {
 		c.decided, c.codec = true, codecZstd
 	}
+	debug.FreeOSMemory() // collections cost less here than second copies held
 	body := &pageParts{}
 	if err := c.streamBody(body, levels); err != nil {
 		return fault.WrapAs(fault.Internal, "compress", err)
@@ -114,7 +115,7 @@ func (c *column) flushFat(k *core, row int64) error {
 	}
 	c.endPage(int64(len(k.head)) + raw)
 	body.list = nil
-	debug.FreeOSMemory() // a collection costs less here than a second copy held
+	debug.FreeOSMemory()
 	return nil
 }
 
