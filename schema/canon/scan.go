@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"unsafe"
 )
 
@@ -32,7 +31,6 @@ type ScanOptions struct {
 const (
 	defaultMaxRecord = 256 << 20
 	scanBuffer       = 256 << 10
-	hugeRecord       = 64 << 20 // from which on memory is given back at each step
 )
 
 // Record is one document of a stream.
@@ -66,7 +64,7 @@ func (e *RecordError) Error() string {
 }
 
 // Scanner reads the documents of a stream one by one, in memory that is bounded
-// by a few times MaxRecord however long a line is. It is for one goroutine.
+// by twice MaxRecord however long a line is. It is for one goroutine.
 //
 // In Values, a stream whose first value ends on its first line is read by lines:
 // a line may hold several values, and a bad line is reported and the next one
@@ -291,40 +289,24 @@ func (s *Scanner) byLine() (rec Record, ok bool, err error) {
 // readLine reads up to and with the next newline. Of a line larger than
 // MaxRecord only the size is kept: then buf is shorter than size.
 func (s *Scanner) readLine() (buf []byte, size int64, err error) {
+	var g gather
 	for {
 		part, err := s.r.ReadSlice('\n')
 		s.offset += int64(len(part))
 		size += int64(len(part))
+		more := err == bufio.ErrBufferFull
 		switch {
-		case size > s.opt.MaxRecord+2:
-			buf = nil
-		case buf == nil && size > int64(len(part)):
-			buf = append(make([]byte, 0, 4*scanBuffer), part...)
-		case buf == nil:
-			buf = bytes.Clone(part)
+		case size > s.opt.MaxRecord+2: // two for the line's end
+			g.drop()
+		case !more && g.size == 0:
+			return bytes.Clone(part), size, err
 		default:
-			buf = appendTo(buf, part, s.opt.MaxRecord)
+			g.add(part)
 		}
-		if err != bufio.ErrBufferFull {
-			if size > s.opt.MaxRecord+2 {
-				buf = nil
-			}
-			return buf, size, err
+		if !more {
+			return g.take(), size, err
 		}
 	}
-}
-
-// appendTo grows by half, never far beyond most.
-func appendTo(buf, part []byte, most int64) []byte {
-	if need := len(buf) + len(part); need > cap(buf) {
-		grown := make([]byte, len(buf), max(need, min(cap(buf)+cap(buf)/2, int(most)+2)))
-		copy(grown, buf)
-		buf = grown
-		if cap(buf) >= hugeRecord {
-			debug.FreeOSMemory() // else the smaller buffers before it pile up
-		}
-	}
-	return append(buf, part...)
 }
 
 func (s *Scanner) tooLarge(line int, offset, size int64) *RecordError {
@@ -406,7 +388,7 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 	line, start := s.line, s.offset
 	var st structure
 	st.scalarEnds = inArray
-	var buf []byte
+	var g gather
 	var size int64
 	for !st.closed {
 		part, err := s.r.Peek(1)
@@ -425,9 +407,9 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 		n := st.over(part)
 		size += int64(n)
 		if size > s.opt.MaxRecord {
-			buf = nil
+			g.drop()
 		} else {
-			buf = appendTo(buf, part[:n], s.opt.MaxRecord)
+			g.add(part[:n])
 		}
 		s.line += bytes.Count(part[:n], []byte{'\n'})
 		s.skip(n)
@@ -435,6 +417,7 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 	if size > s.opt.MaxRecord {
 		return rec, false, s.tooLarge(line, start, size)
 	}
+	buf := g.take()
 	v, perr := parseOwned(unsafe.String(unsafe.SliceData(buf), len(buf)), s.opt.Limits)
 	if perr != nil {
 		return rec, false, s.located(perr, line, start, size)
