@@ -21,9 +21,9 @@ import (
 // engines runs testdata/read.py, which reads the table with other engines.
 func engines(t *testing.T, table string, args ...string) map[string]json.RawMessage {
 	t.Helper()
-	python := os.Getenv("TRAJLAKE_PYTHON")
+	python := os.Getenv("TRAJLAKE_TEST_PYTHON")
 	if python == "" {
-		t.Skip("SKIPPED: set TRAJLAKE_PYTHON to a python with deltalake and polars to read the tables with other engines")
+		t.Skip("SKIPPED: set TRAJLAKE_TEST_PYTHON to a python with deltalake and polars to read the tables with other engines")
 	}
 	cmd := exec.Command(python, append([]string{filepath.Join("testdata", "read.py"), table}, args...)...)
 	var stderr bytes.Buffer
@@ -71,7 +71,7 @@ func putFile(t *testing.T, b blob.Bucket, name string, ids ...int64) Action {
 // TestEngines: what is written is read by other engines, before and after a
 // checkpoint; what they write is told apart.
 func TestEngines(t *testing.T) {
-	if os.Getenv("TRAJLAKE_PYTHON") == "" {
+	if os.Getenv("TRAJLAKE_TEST_PYTHON") == "" {
 		engines(t, "")
 	}
 	ctx := context.Background()
