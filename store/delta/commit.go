@@ -75,6 +75,7 @@ func (l *Log) Commit(ctx context.Context, tx Tx) (Result, error) {
 			}
 			return res, fault.Wrap(op, err)
 		}
+		l.setCrowded(true)
 		won := base.Version + 1
 		if base, err = l.afterLoss(ctx, won); err != nil {
 			return Result{}, fault.Wrap(op, err)
@@ -119,11 +120,17 @@ func (l *Log) afterLoss(ctx context.Context, v int64) (*State, error) {
 func (l *Log) attempt(ctx context.Context, tx Tx, base *State, txnID string) (Result, error) {
 	res := Result{Version: base.Version, State: base}
 	l.mu.Lock()
-	seen := l.seen // no version after base existed then
+	seen, crowded := l.seen, l.crowded // no version after base existed when it was seen
 	l.mu.Unlock()
 	actions, err := tx.Build(ctx, base)
 	if err != nil {
 		return res, err
+	}
+	if crowded {
+		seen = l.opt.Now()
+		if base, actions, err = l.catchUp(ctx, tx, base, actions); err != nil {
+			return Result{Version: base.Version, State: base}, err
+		}
 	}
 	c, err := l.stamp(base, actions, tx.Vector, txnID)
 	if err != nil {
@@ -152,6 +159,31 @@ func (l *Log) attempt(ctx context.Context, tx Tx, base *State, txnID string) (Re
 	l.advance(s, start)
 	l.checkpointIfDue(s)
 	return Result{Version: v, State: s, Attempts: 1}, nil
+}
+
+// catchUp builds again on what other writers put while tx was being built. It is
+// for when they have lately been faster: to look is cheaper than to lose, since a
+// put that loses has flushed its bytes for nothing. It returns the base to commit on.
+func (l *Log) catchUp(ctx context.Context, tx Tx, base *State, actions []Action) (*State, []Action, error) {
+	s, err := l.Refresh(ctx)
+	if err != nil {
+		return base, nil, err
+	}
+	if s.Version == base.Version {
+		l.setCrowded(false)
+		return base, actions, nil
+	}
+	if s.Foreign != nil {
+		return s, nil, s.Foreign.err("", l.table)
+	}
+	actions, err = tx.Build(ctx, s)
+	return s, actions, err
+}
+
+func (l *Log) setCrowded(v bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.crowded = v
 }
 
 // checkNotCleaned is for a writer that was stopped for long between building

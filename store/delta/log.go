@@ -87,6 +87,7 @@ type Log struct {
 	checkpoint int64     // newest checkpoint known of, -1 if none
 	writing    bool      // a checkpoint is being written
 	closed     bool
+	crowded    bool // a commit lost a race, and none since was alone
 
 	background sync.WaitGroup
 }
