@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"trajlake/ingest"
@@ -15,6 +16,10 @@ import (
 
 // groupBytes is how much of a stream is handed to one append while more is waiting.
 const groupBytes = 32 << 20
+
+// hugeRow is the size of a request from which on its memory is given back as soon
+// as it is decoded.
+const hugeRow = 64 << 20
 
 // appendCall is one numbered request of a stream, decoded.
 type appendCall struct {
@@ -138,6 +143,10 @@ func (a *appendStream) decode(req *rpcpb.AppendRequest) (*appendCall, error) {
 	}
 	c.bytes = min(c.bytes, a.s.opt.InFlightBytes)
 	c.items, c.explicit = decodeItems(rows)
+	if c.bytes >= hugeRow {
+		clear(rows)
+		debug.FreeOSMemory() // else the message stays beside the row while that is written
+	}
 	return c, nil
 }
 

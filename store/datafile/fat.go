@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"runtime/debug"
+	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -57,7 +58,8 @@ func (c *column) writePlain(w io.Writer) error {
 		if _, err := w.Write(c.plain[at:l.at]); err != nil {
 			return err
 		}
-		if _, err := io.WriteString(w, l.text); err != nil {
+		// A view: io.WriteString would copy the text.
+		if _, err := w.Write(unsafe.Slice(unsafe.StringData(l.text), len(l.text))); err != nil {
 			return err
 		}
 		at = l.at
