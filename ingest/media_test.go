@@ -23,9 +23,9 @@ func TestPayloadsOfMediaAreBlobs(t *testing.T) {
 	extra := map[string]string{
 		"image": `{"image_url":{"detail":"low","url":"data:image/png;base64,` + b64(picture) + `"}}`,
 		"audio": `{"input_audio":{"data":"` + b64(sound) + `","format":"wav"}}`,
-		"tool":  `{"data":"` + b64(sound) + `"}`,                                     // not a part of media: stays
+		"tool":  `{"data":"` + b64(sound) + `"}`,                                        // not a part of media: stays
 		"file":  `{"file":{"file_data":"` + strings.Repeat("not base64! ", 200) + `"}}`, // stays
-		"icon":  `{"url":"data:image/gif;base64,` + b64([]byte("small")) + `"}`,        // stays
+		"icon":  `{"url":"data:image/gif;base64,` + b64([]byte("small")) + `"}`,         // stays
 	}
 	kinds := []string{"image", "audio", "tool", "file", "icon", "image"}
 	build := func() *schema.Trajectory {

@@ -106,7 +106,7 @@ func scanAll(ctx context.Context, r io.Reader, src Source, opt canon.ScanOptions
 func syntaxError(src Source, bad *canon.RecordError) error {
 	e := invalid(src.Name, int64(bad.Line), bad.Path, "%s", bad.Msg)
 	if bad.TooLarge {
-		return e.WithHint("the record was skipped; the limit is set by the importer's options")
+		return e.WithHint("the record was skipped; split it, or leave its large parts out")
 	}
 	return e
 }

@@ -130,6 +130,9 @@ type parser struct {
 	seen    map[string]struct{}
 }
 
+// maxPath is about how many bytes of the path to a fault an error shows.
+const maxPath = 160
+
 func (p *parser) error(msg string) *SyntaxError {
 	var b strings.Builder
 	for k := len(p.path) - 1; k >= 0; k-- {
@@ -137,6 +140,10 @@ func (p *parser) error(msg string) *SyntaxError {
 			b.WriteString(strings.TrimPrefix(e, "."))
 		} else {
 			b.WriteString(e)
+		}
+		if b.Len() > maxPath { // of a document that is nested too deeply, say
+			b.WriteString("…")
+			break
 		}
 	}
 	i := min(p.i, len(p.s))
