@@ -83,7 +83,11 @@ func (h *indexHolder) close() error {
 	if h.ix == nil {
 		return nil
 	}
-	err := errors.Join(h.ix.Sync(), h.ix.Close())
+	err := h.ix.Sync()
+	// A full disk costs the index, which the log makes anew, and no more.
+	if cerr := h.ix.Close(); !errors.Is(cerr, index.ErrNoSpace) {
+		err = errors.Join(err, cerr)
+	}
 	h.ix = nil
 	return err
 }

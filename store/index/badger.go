@@ -28,6 +28,10 @@ var ErrNoSpace = errors.New("too little free disk space for an index")
 // minFree is the free space below which the index is neither opened nor written.
 const minFree = 256 << 20
 
+// closeRoom is the free space that closing needs: Badger then writes what it has
+// in memory to mapped files, and a full disk would kill the process with SIGBUS.
+const closeRoom = 64 << 20
+
 // Format is the version of what the folder holds; another one is set aside.
 const Format = 1
 
@@ -326,6 +330,11 @@ func (b *Badger) Close() error {
 		return nil
 	}
 	b.closed = true
+	if free, ok := freeBytes(b.dir); ok && free < closeRoom {
+		// Left as a killed process leaves it: locked until this one ends, and
+		// recovered by the next Open.
+		return fmt.Errorf("close index %s: %w", b.dir, ErrNoSpace)
+	}
 	return b.db.Close()
 }
 
