@@ -60,7 +60,11 @@ type reader struct {
 	collector
 	table *Table
 	loose []canon.Member
+	held  int64 // bytes of the lists of structs so far
 }
+
+// maxHeld bounds the memory of a row's lists of structs, texts not counted.
+const maxHeld = 192 << 20
 
 func readRow(t *Table, v canon.Value, row reflect.Value) *reader {
 	r := &reader{table: t}
@@ -237,6 +241,11 @@ func (r *reader) nested(c *Column, f reflect.Value, m canon.Value) {
 		*to = make([]float64, m.Len())
 		r.each(m, func(i int, e canon.Value) { (*to)[i], _ = r.float(e, 64) })
 	default:
+		// "{}," is three bytes of a document and hundreds of a row.
+		if r.held += int64(m.Len()) * int64(f.Type().Elem().Size()); r.held > maxHeld {
+			r.here(FaultRange, "%d elements: the row holds more structs than a row may", m.Len())
+			return
+		}
 		list := reflect.MakeSlice(f.Type(), m.Len(), m.Len())
 		r.each(m, func(i int, e canon.Value) {
 			if e.IsNull() {

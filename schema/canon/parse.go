@@ -17,6 +17,7 @@ type Limits struct {
 
 const (
 	inPlaceFrom  = 1 << 20
+	maxValues    = 8 << 20 // of one document, arrays of numbers not counted
 	defaultDepth = 512
 	maxDepth     = 100_000
 )
@@ -120,6 +121,7 @@ type parser struct {
 	depth   int // levels left
 	badUTF8 int // offset of the first invalid byte; len(s) if none
 	inPlace bool
+	values  int
 	decoded int // line feeds that decoding in place has put into s
 	path    []string
 	mstack  []Member
@@ -193,6 +195,9 @@ func (p *parser) unexpected(what string) string {
 func (p *parser) value() (Value, string) {
 	if p.i >= len(p.s) {
 		return Value{}, "the document ends too early"
+	}
+	if p.values++; p.values > maxValues {
+		return Value{}, fmt.Sprintf("the document holds more than %d values", maxValues)
 	}
 	switch c := p.s[p.i]; {
 	case c == '"':
