@@ -98,6 +98,9 @@ func (w *wireItem) trajectory() (*schema.Trajectory, error) {
 		return nil, fault.New(fault.Invalid, op, "an item has a row as JSON or as protobuf, exactly one of them")
 	}
 	if w.row != nil {
+		if err := checkMessages(w.row); err != nil {
+			return nil, err
+		}
 		msg := new(pb.Trajectory)
 		if err := proto.Unmarshal(w.row, msg); err != nil {
 			return nil, fault.WrapAs(fault.Invalid, op, err)
