@@ -142,6 +142,9 @@ func (a *appendStream) decode(req *rpcpb.AppendRequest) (*appendCall, error) {
 		}
 	}
 	c.bytes = min(c.bytes, a.s.opt.InFlightBytes)
+	if c.bytes >= hugeRow {
+		debug.FreeOSMemory() // of the pieces, before as much is decoded
+	}
 	c.items, c.explicit = decodeItems(rows)
 	if c.bytes >= hugeRow {
 		clear(rows)
