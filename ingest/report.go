@@ -55,15 +55,22 @@ func newTally() *tally {
 	return &tally{report: ImportReport{Version: -1, Formats: map[string]int64{}, Errors: []Rejection{}}, losses: map[lossKey]int64{}}
 }
 
+// RejectionOf words why a record of a file did not go in: place, field and reason
+// apart, so that none stands twice.
+func RejectionOf(file string, line int64, id string, err error) Rejection {
+	return Rejection{
+		File: file, Line: line, Field: fault.FieldOf(err), Kind: fault.KindOf(err).String(),
+		Reason: reasonOf(err), Hint: fault.HintOf(err), ID: id,
+	}
+}
+
 // reject counts one record that did not go in.
 func (t *tally) reject(file string, line int64, id string, err error) {
-	kind := fault.KindOf(err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.report.Rejected++
 	if len(t.report.Errors) < maxReported {
-		t.report.Errors = append(t.report.Errors, Rejection{
-			File: file, Line: line, Field: fault.FieldOf(err), Kind: kind.String(), Reason: reasonOf(err), Hint: fault.HintOf(err), ID: id})
+		t.report.Errors = append(t.report.Errors, RejectionOf(file, line, id, err))
 	}
 }
 

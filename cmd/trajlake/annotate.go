@@ -152,7 +152,6 @@ func (run *annotating) flush(ctx context.Context) error {
 func (run *annotating) reject(line int64, id string, err error) {
 	run.report.Rejected++
 	if len(run.report.Errors) < 1000 {
-		run.report.Errors = append(run.report.Errors, ingest.Rejection{File: run.file, Line: line, Field: fault.FieldOf(err),
-			Kind: fault.KindOf(err).String(), Reason: err.Error(), Hint: fault.HintOf(err), ID: id})
+		run.report.Errors = append(run.report.Errors, ingest.RejectionOf(run.file, line, id, err))
 	}
 }
