@@ -1538,6 +1538,1107 @@ func (x *SampleResponse) GetJson() []byte {
 	return nil
 }
 
+type CreateStreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"` // YAML or JSON, not filled in
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateStreamRequest) Reset() {
+	*x = CreateStreamRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateStreamRequest) ProtoMessage() {}
+
+func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateStreamRequest.ProtoReflect.Descriptor instead.
+func (*CreateStreamRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CreateStreamRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateStreamRequest) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+type StreamRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRequest) Reset() {
+	*x = StreamRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRequest) ProtoMessage() {}
+
+func (x *StreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
+func (*StreamRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StreamRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StreamRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+type ListStreamsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListStreamsRequest) Reset() {
+	*x = ListStreamsRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListStreamsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListStreamsRequest) ProtoMessage() {}
+
+func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
+func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{26}
+}
+
+type DrawRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Stream   string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Run      string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	Position uint64                 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	Rank     int32                  `protobuf:"varint,4,opt,name=rank,proto3" json:"rank,omitempty"`
+	World    int32                  `protobuf:"varint,5,opt,name=world,proto3" json:"world,omitempty"` // 0 is 1
+	// What the trainer knows of itself, for the as_of of a new claim.
+	Step          *int64 `protobuf:"varint,6,opt,name=step,proto3,oneof" json:"step,omitempty"`
+	PolicyVersion *int64 `protobuf:"varint,7,opt,name=policy_version,json=policyVersion,proto3,oneof" json:"policy_version,omitempty"`
+	WaitMs        uint32 `protobuf:"varint,8,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`   // how long to wait for data; 0 waits not at all
+	BatchId       string `protobuf:"bytes,9,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"` // set: the batch of this id, as the ledger has it, and nothing else counts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrawRequest) Reset() {
+	*x = DrawRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrawRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrawRequest) ProtoMessage() {}
+
+func (x *DrawRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrawRequest.ProtoReflect.Descriptor instead.
+func (*DrawRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DrawRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *DrawRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *DrawRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetRank() int32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetWorld() int32 {
+	if x != nil {
+		return x.World
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetStep() int64 {
+	if x != nil && x.Step != nil {
+		return *x.Step
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetPolicyVersion() int64 {
+	if x != nil && x.PolicyVersion != nil {
+		return *x.PolicyVersion
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+func (x *DrawRequest) GetBatchId() string {
+	if x != nil {
+		return x.BatchId
+	}
+	return ""
+}
+
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"` // or spec
+	Spec          []byte                 `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	Run           string                 `protobuf:"bytes,3,opt,name=run,proto3" json:"run,omitempty"`
+	Snapshot      string                 `protobuf:"bytes,4,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Step          *int64                 `protobuf:"varint,5,opt,name=step,proto3,oneof" json:"step,omitempty"`
+	PolicyVersion *int64                 `protobuf:"varint,6,opt,name=policy_version,json=policyVersion,proto3,oneof" json:"policy_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExplainRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetSpec() []byte {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetStep() int64 {
+	if x != nil && x.Step != nil {
+		return *x.Step
+	}
+	return 0
+}
+
+func (x *ExplainRequest) GetPolicyVersion() int64 {
+	if x != nil && x.PolicyVersion != nil {
+		return *x.PolicyVersion
+	}
+	return 0
+}
+
+type SetLimiterRequest struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Stream           string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	MinSize          int64                  `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
+	SamplesPerInsert float64                `protobuf:"fixed64,3,opt,name=samples_per_insert,json=samplesPerInsert,proto3" json:"samples_per_insert,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SetLimiterRequest) Reset() {
+	*x = SetLimiterRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetLimiterRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetLimiterRequest) ProtoMessage() {}
+
+func (x *SetLimiterRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetLimiterRequest.ProtoReflect.Descriptor instead.
+func (*SetLimiterRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SetLimiterRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *SetLimiterRequest) GetMinSize() int64 {
+	if x != nil {
+		return x.MinSize
+	}
+	return 0
+}
+
+func (x *SetLimiterRequest) GetSamplesPerInsert() float64 {
+	if x != nil {
+		return x.SamplesPerInsert
+	}
+	return 0
+}
+
+type JoinRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	Rank          int32                  `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinRequest) Reset() {
+	*x = JoinRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinRequest) ProtoMessage() {}
+
+func (x *JoinRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
+func (*JoinRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JoinRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *JoinRequest) GetRank() int32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+type JoinResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Incarnation   int64                  `protobuf:"varint,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JoinResponse) Reset() {
+	*x = JoinResponse{}
+	mi := &file_trajlake_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JoinResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JoinResponse) ProtoMessage() {}
+
+func (x *JoinResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
+func (*JoinResponse) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *JoinResponse) GetIncarnation() int64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+type AckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	Rank          int32                  `protobuf:"varint,3,opt,name=rank,proto3" json:"rank,omitempty"`
+	World         int32                  `protobuf:"varint,4,opt,name=world,proto3" json:"world,omitempty"`
+	Incarnation   int64                  `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	BatchId       string                 `protobuf:"bytes,6,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
+	Position      uint64                 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
+	Step          int64                  `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
+	PolicyVersion *int64                 `protobuf:"varint,9,opt,name=policy_version,json=policyVersion,proto3,oneof" json:"policy_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AckRequest) Reset() {
+	*x = AckRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AckRequest) ProtoMessage() {}
+
+func (x *AckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
+func (*AckRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *AckRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *AckRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *AckRequest) GetRank() int32 {
+	if x != nil {
+		return x.Rank
+	}
+	return 0
+}
+
+func (x *AckRequest) GetWorld() int32 {
+	if x != nil {
+		return x.World
+	}
+	return 0
+}
+
+func (x *AckRequest) GetIncarnation() int64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *AckRequest) GetBatchId() string {
+	if x != nil {
+		return x.BatchId
+	}
+	return ""
+}
+
+func (x *AckRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *AckRequest) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *AckRequest) GetPolicyVersion() int64 {
+	if x != nil && x.PolicyVersion != nil {
+		return *x.PolicyVersion
+	}
+	return 0
+}
+
+type AckResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Snapshot      string                 `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // token at which the ledger shows it; empty where nothing was written
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AckResponse) Reset() {
+	*x = AckResponse{}
+	mi := &file_trajlake_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AckResponse) ProtoMessage() {}
+
+func (x *AckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
+func (*AckResponse) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AckResponse) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+type NackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Batch         *AckRequest            `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NackRequest) Reset() {
+	*x = NackRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NackRequest) ProtoMessage() {}
+
+func (x *NackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NackRequest.ProtoReflect.Descriptor instead.
+func (*NackRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *NackRequest) GetBatch() *AckRequest {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *NackRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RollbackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Run           string                 `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
+	Step          int64                  `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"` // the next step that the run will take
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RollbackRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *RollbackRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RollbackRequest) GetStep() int64 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+type LeaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Group         string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Consumer      string                 `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	TtlMs         uint32                 `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseRequest) Reset() {
+	*x = LeaseRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseRequest) ProtoMessage() {}
+
+func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseRequest.ProtoReflect.Descriptor instead.
+func (*LeaseRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *LeaseRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *LeaseRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *LeaseRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *LeaseRequest) GetTtlMs() uint32 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type LeaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      uint64                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
+	Epoch         int64                  `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseResponse) Reset() {
+	*x = LeaseResponse{}
+	mi := &file_trajlake_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseResponse) ProtoMessage() {}
+
+func (x *LeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseResponse.ProtoReflect.Descriptor instead.
+func (*LeaseResponse) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *LeaseResponse) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *LeaseResponse) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type ReleaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Group         string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Consumer      string                 `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	Position      uint64                 `protobuf:"varint,4,opt,name=position,proto3" json:"position,omitempty"`
+	Epoch         int64                  `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Done          bool                   `protobuf:"varint,6,opt,name=done,proto3" json:"done,omitempty"` // false: somebody else may have it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRequest) Reset() {
+	*x = ReleaseRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRequest) ProtoMessage() {}
+
+func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReleaseRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *ReleaseRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ReleaseRequest) GetConsumer() string {
+	if x != nil {
+		return x.Consumer
+	}
+	return ""
+}
+
+func (x *ReleaseRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ReleaseRequest) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ReleaseRequest) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+type LedgerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Stream        string                 `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Step          *int64                 `protobuf:"varint,3,opt,name=step,proto3,oneof" json:"step,omitempty"`
+	Trajectory    string                 `protobuf:"bytes,4,opt,name=trajectory,proto3" json:"trajectory,omitempty"`
+	Batch         string                 `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
+	Snapshot      string                 `protobuf:"bytes,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerRequest) Reset() {
+	*x = LedgerRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerRequest) ProtoMessage() {}
+
+func (x *LedgerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerRequest.ProtoReflect.Descriptor instead.
+func (*LedgerRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *LedgerRequest) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *LedgerRequest) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *LedgerRequest) GetStep() int64 {
+	if x != nil && x.Step != nil {
+		return *x.Step
+	}
+	return 0
+}
+
+func (x *LedgerRequest) GetTrajectory() string {
+	if x != nil {
+		return x.Trajectory
+	}
+	return ""
+}
+
+func (x *LedgerRequest) GetBatch() string {
+	if x != nil {
+		return x.Batch
+	}
+	return ""
+}
+
+func (x *LedgerRequest) GetSnapshot() string {
+	if x != nil {
+		return x.Snapshot
+	}
+	return ""
+}
+
+type LedgerDiffRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RunA          string                 `protobuf:"bytes,1,opt,name=run_a,json=runA,proto3" json:"run_a,omitempty"`
+	RunB          string                 `protobuf:"bytes,2,opt,name=run_b,json=runB,proto3" json:"run_b,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LedgerDiffRequest) Reset() {
+	*x = LedgerDiffRequest{}
+	mi := &file_trajlake_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LedgerDiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LedgerDiffRequest) ProtoMessage() {}
+
+func (x *LedgerDiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LedgerDiffRequest.ProtoReflect.Descriptor instead.
+func (*LedgerDiffRequest) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *LedgerDiffRequest) GetRunA() string {
+	if x != nil {
+		return x.RunA
+	}
+	return ""
+}
+
+func (x *LedgerDiffRequest) GetRunB() string {
+	if x != nil {
+		return x.RunB
+	}
+	return ""
+}
+
 type BlobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -1547,7 +2648,7 @@ type BlobRequest struct {
 
 func (x *BlobRequest) Reset() {
 	*x = BlobRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[24]
+	mi := &file_trajlake_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1559,7 +2660,7 @@ func (x *BlobRequest) String() string {
 func (*BlobRequest) ProtoMessage() {}
 
 func (x *BlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[24]
+	mi := &file_trajlake_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1572,7 +2673,7 @@ func (x *BlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRequest.ProtoReflect.Descriptor instead.
 func (*BlobRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{24}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *BlobRequest) GetDigest() string {
@@ -1592,7 +2693,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_trajlake_service_proto_msgTypes[25]
+	mi := &file_trajlake_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1604,7 +2705,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[25]
+	mi := &file_trajlake_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1617,7 +2718,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{25}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Blob) GetDigest() string {
@@ -1643,7 +2744,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[26]
+	mi := &file_trajlake_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +2756,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[26]
+	mi := &file_trajlake_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +2769,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{26}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *VerifyRequest) GetDeep() bool {
@@ -1689,7 +2790,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[27]
+	mi := &file_trajlake_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +2802,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[27]
+	mi := &file_trajlake_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +2815,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{27}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *VerifyResponse) GetDone() int64 {
@@ -1746,7 +2847,7 @@ type RebuildIndexRequest struct {
 
 func (x *RebuildIndexRequest) Reset() {
 	*x = RebuildIndexRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[28]
+	mi := &file_trajlake_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +2859,7 @@ func (x *RebuildIndexRequest) String() string {
 func (*RebuildIndexRequest) ProtoMessage() {}
 
 func (x *RebuildIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[28]
+	mi := &file_trajlake_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +2872,7 @@ func (x *RebuildIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildIndexRequest.ProtoReflect.Descriptor instead.
 func (*RebuildIndexRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{28}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{45}
 }
 
 type RebuildIndexResponse struct {
@@ -1785,7 +2886,7 @@ type RebuildIndexResponse struct {
 
 func (x *RebuildIndexResponse) Reset() {
 	*x = RebuildIndexResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[29]
+	mi := &file_trajlake_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +2898,7 @@ func (x *RebuildIndexResponse) String() string {
 func (*RebuildIndexResponse) ProtoMessage() {}
 
 func (x *RebuildIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[29]
+	mi := &file_trajlake_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +2911,7 @@ func (x *RebuildIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildIndexResponse.ProtoReflect.Descriptor instead.
 func (*RebuildIndexResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{29}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RebuildIndexResponse) GetVersion() int64 {
@@ -1842,7 +2943,7 @@ type FoldRequest struct {
 
 func (x *FoldRequest) Reset() {
 	*x = FoldRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[30]
+	mi := &file_trajlake_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2955,7 @@ func (x *FoldRequest) String() string {
 func (*FoldRequest) ProtoMessage() {}
 
 func (x *FoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[30]
+	mi := &file_trajlake_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2968,7 @@ func (x *FoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoldRequest.ProtoReflect.Descriptor instead.
 func (*FoldRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{30}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{47}
 }
 
 type FoldResponse struct {
@@ -1879,7 +2980,7 @@ type FoldResponse struct {
 
 func (x *FoldResponse) Reset() {
 	*x = FoldResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[31]
+	mi := &file_trajlake_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2992,7 @@ func (x *FoldResponse) String() string {
 func (*FoldResponse) ProtoMessage() {}
 
 func (x *FoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[31]
+	mi := &file_trajlake_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +3005,7 @@ func (x *FoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoldResponse.ProtoReflect.Descriptor instead.
 func (*FoldResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{31}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *FoldResponse) GetFolded() int64 {
@@ -1927,7 +3028,7 @@ type RpcStatus struct {
 
 func (x *RpcStatus) Reset() {
 	*x = RpcStatus{}
-	mi := &file_trajlake_service_proto_msgTypes[32]
+	mi := &file_trajlake_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1939,7 +3040,7 @@ func (x *RpcStatus) String() string {
 func (*RpcStatus) ProtoMessage() {}
 
 func (x *RpcStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[32]
+	mi := &file_trajlake_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1952,7 +3053,7 @@ func (x *RpcStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RpcStatus.ProtoReflect.Descriptor instead.
 func (*RpcStatus) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{32}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RpcStatus) GetCode() int32 {
@@ -1987,7 +3088,7 @@ type RpcAny struct {
 
 func (x *RpcAny) Reset() {
 	*x = RpcAny{}
-	mi := &file_trajlake_service_proto_msgTypes[33]
+	mi := &file_trajlake_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1999,7 +3100,7 @@ func (x *RpcAny) String() string {
 func (*RpcAny) ProtoMessage() {}
 
 func (x *RpcAny) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[33]
+	mi := &file_trajlake_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2012,7 +3113,7 @@ func (x *RpcAny) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RpcAny.ProtoReflect.Descriptor instead.
 func (*RpcAny) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{33}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RpcAny) GetTypeUrl() string {
@@ -2146,7 +3247,94 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\x04rank\x18\x04 \x01(\x05R\x04rank\x12\x14\n" +
 	"\x05world\x18\x05 \x01(\x05R\x05world\"$\n" +
 	"\x0eSampleResponse\x12\x12\n" +
-	"\x04json\x18\x01 \x01(\fR\x04json\"%\n" +
+	"\x04json\x18\x01 \x01(\fR\x04json\"=\n" +
+	"\x13CreateStreamRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\"5\n" +
+	"\rStreamRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\"\x14\n" +
+	"\x12ListStreamsRequest\"\x92\x02\n" +
+	"\vDrawRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\x04R\bposition\x12\x12\n" +
+	"\x04rank\x18\x04 \x01(\x05R\x04rank\x12\x14\n" +
+	"\x05world\x18\x05 \x01(\x05R\x05world\x12\x17\n" +
+	"\x04step\x18\x06 \x01(\x03H\x00R\x04step\x88\x01\x01\x12*\n" +
+	"\x0epolicy_version\x18\a \x01(\x03H\x01R\rpolicyVersion\x88\x01\x01\x12\x17\n" +
+	"\await_ms\x18\b \x01(\rR\x06waitMs\x12\x19\n" +
+	"\bbatch_id\x18\t \x01(\tR\abatchIdB\a\n" +
+	"\x05_stepB\x11\n" +
+	"\x0f_policy_version\"\xcb\x01\n" +
+	"\x0eExplainRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x12\n" +
+	"\x04spec\x18\x02 \x01(\fR\x04spec\x12\x10\n" +
+	"\x03run\x18\x03 \x01(\tR\x03run\x12\x1a\n" +
+	"\bsnapshot\x18\x04 \x01(\tR\bsnapshot\x12\x17\n" +
+	"\x04step\x18\x05 \x01(\x03H\x00R\x04step\x88\x01\x01\x12*\n" +
+	"\x0epolicy_version\x18\x06 \x01(\x03H\x01R\rpolicyVersion\x88\x01\x01B\a\n" +
+	"\x05_stepB\x11\n" +
+	"\x0f_policy_version\"t\n" +
+	"\x11SetLimiterRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x19\n" +
+	"\bmin_size\x18\x02 \x01(\x03R\aminSize\x12,\n" +
+	"\x12samples_per_insert\x18\x03 \x01(\x01R\x10samplesPerInsert\"K\n" +
+	"\vJoinRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12\x12\n" +
+	"\x04rank\x18\x03 \x01(\x05R\x04rank\"0\n" +
+	"\fJoinResponse\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x03R\vincarnation\"\x8c\x02\n" +
+	"\n" +
+	"AckRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12\x12\n" +
+	"\x04rank\x18\x03 \x01(\x05R\x04rank\x12\x14\n" +
+	"\x05world\x18\x04 \x01(\x05R\x05world\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\x03R\vincarnation\x12\x19\n" +
+	"\bbatch_id\x18\x06 \x01(\tR\abatchId\x12\x1a\n" +
+	"\bposition\x18\a \x01(\x04R\bposition\x12\x12\n" +
+	"\x04step\x18\b \x01(\x03R\x04step\x12*\n" +
+	"\x0epolicy_version\x18\t \x01(\x03H\x00R\rpolicyVersion\x88\x01\x01B\x11\n" +
+	"\x0f_policy_version\")\n" +
+	"\vAckResponse\x12\x1a\n" +
+	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\"T\n" +
+	"\vNackRequest\x12-\n" +
+	"\x05batch\x18\x01 \x01(\v2\x17.trajlake.v1.AckRequestR\x05batch\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
+	"\x0fRollbackRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\tR\x03run\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\x03R\x04step\"o\n" +
+	"\fLeaseRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
+	"\bconsumer\x18\x03 \x01(\tR\bconsumer\x12\x15\n" +
+	"\x06ttl_ms\x18\x04 \x01(\rR\x05ttlMs\"A\n" +
+	"\rLeaseResponse\x12\x1a\n" +
+	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\"\xa0\x01\n" +
+	"\x0eReleaseRequest\x12\x16\n" +
+	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
+	"\bconsumer\x18\x03 \x01(\tR\bconsumer\x12\x1a\n" +
+	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x12\n" +
+	"\x04done\x18\x06 \x01(\bR\x04done\"\xad\x01\n" +
+	"\rLedgerRequest\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x17\n" +
+	"\x04step\x18\x03 \x01(\x03H\x00R\x04step\x88\x01\x01\x12\x1e\n" +
+	"\n" +
+	"trajectory\x18\x04 \x01(\tR\n" +
+	"trajectory\x12\x14\n" +
+	"\x05batch\x18\x05 \x01(\tR\x05batch\x12\x1a\n" +
+	"\bsnapshot\x18\x06 \x01(\tR\bsnapshotB\a\n" +
+	"\x05_step\"=\n" +
+	"\x11LedgerDiffRequest\x12\x13\n" +
+	"\x05run_a\x18\x01 \x01(\tR\x04runA\x12\x13\n" +
+	"\x05run_b\x18\x02 \x01(\tR\x04runB\"%\n" +
 	"\vBlobRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"2\n" +
 	"\x04Blob\x12\x16\n" +
@@ -2187,7 +3375,25 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\bVersions\x12\x1c.trajlake.v1.VersionsRequest\x1a\x1a.trajlake.v1.LinesResponse0\x01\x12A\n" +
 	"\x06Sample\x12\x1a.trajlake.v1.SampleRequest\x1a\x1b.trajlake.v1.SampleResponse\x126\n" +
 	"\aGetBlob\x12\x18.trajlake.v1.BlobRequest\x1a\x11.trajlake.v1.Blob\x126\n" +
-	"\aPutBlob\x12\x11.trajlake.v1.Blob\x1a\x18.trajlake.v1.BlobRequest2\xde\x01\n" +
+	"\aPutBlob\x12\x11.trajlake.v1.Blob\x1a\x18.trajlake.v1.BlobRequest2\xfc\a\n" +
+	"\x06Replay\x12K\n" +
+	"\fCreateStream\x12 .trajlake.v1.CreateStreamRequest\x1a\x19.trajlake.v1.JsonResponse\x12B\n" +
+	"\tGetStream\x12\x1a.trajlake.v1.StreamRequest\x1a\x19.trajlake.v1.JsonResponse\x12L\n" +
+	"\vListStreams\x12\x1f.trajlake.v1.ListStreamsRequest\x1a\x1a.trajlake.v1.LinesResponse0\x01\x12=\n" +
+	"\x04Draw\x12\x18.trajlake.v1.DrawRequest\x1a\x1b.trajlake.v1.SampleResponse\x12A\n" +
+	"\aExplain\x12\x1b.trajlake.v1.ExplainRequest\x1a\x19.trajlake.v1.JsonResponse\x12B\n" +
+	"\tRunStatus\x12\x1a.trajlake.v1.StreamRequest\x1a\x19.trajlake.v1.JsonResponse\x12G\n" +
+	"\n" +
+	"SetLimiter\x12\x1e.trajlake.v1.SetLimiterRequest\x1a\x19.trajlake.v1.JsonResponse\x12;\n" +
+	"\x04Join\x12\x18.trajlake.v1.JoinRequest\x1a\x19.trajlake.v1.JoinResponse\x128\n" +
+	"\x03Ack\x12\x17.trajlake.v1.AckRequest\x1a\x18.trajlake.v1.AckResponse\x12:\n" +
+	"\x04Nack\x12\x18.trajlake.v1.NackRequest\x1a\x18.trajlake.v1.AckResponse\x12B\n" +
+	"\bRollback\x12\x1c.trajlake.v1.RollbackRequest\x1a\x18.trajlake.v1.AckResponse\x12>\n" +
+	"\x05Lease\x12\x19.trajlake.v1.LeaseRequest\x1a\x1a.trajlake.v1.LeaseResponse\x12@\n" +
+	"\aRelease\x12\x1b.trajlake.v1.ReleaseRequest\x1a\x18.trajlake.v1.AckResponse\x12B\n" +
+	"\x06Ledger\x12\x1a.trajlake.v1.LedgerRequest\x1a\x1a.trajlake.v1.LinesResponse0\x01\x12G\n" +
+	"\n" +
+	"LedgerDiff\x12\x1e.trajlake.v1.LedgerDiffRequest\x1a\x19.trajlake.v1.JsonResponse2\xde\x01\n" +
 	"\x05Admin\x12C\n" +
 	"\x06Verify\x12\x1a.trajlake.v1.VerifyRequest\x1a\x1b.trajlake.v1.VerifyResponse0\x01\x12S\n" +
 	"\fRebuildIndex\x12 .trajlake.v1.RebuildIndexRequest\x1a!.trajlake.v1.RebuildIndexResponse\x12;\n" +
@@ -2206,7 +3412,7 @@ func file_trajlake_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trajlake_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_trajlake_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_trajlake_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_trajlake_service_proto_goTypes = []any{
 	(AppendReceipt_Status)(0),    // 0: trajlake.v1.AppendReceipt.Status
 	(*Fault)(nil),                // 1: trajlake.v1.Fault
@@ -2233,16 +3439,33 @@ var file_trajlake_service_proto_goTypes = []any{
 	(*LinesResponse)(nil),        // 22: trajlake.v1.LinesResponse
 	(*SampleRequest)(nil),        // 23: trajlake.v1.SampleRequest
 	(*SampleResponse)(nil),       // 24: trajlake.v1.SampleResponse
-	(*BlobRequest)(nil),          // 25: trajlake.v1.BlobRequest
-	(*Blob)(nil),                 // 26: trajlake.v1.Blob
-	(*VerifyRequest)(nil),        // 27: trajlake.v1.VerifyRequest
-	(*VerifyResponse)(nil),       // 28: trajlake.v1.VerifyResponse
-	(*RebuildIndexRequest)(nil),  // 29: trajlake.v1.RebuildIndexRequest
-	(*RebuildIndexResponse)(nil), // 30: trajlake.v1.RebuildIndexResponse
-	(*FoldRequest)(nil),          // 31: trajlake.v1.FoldRequest
-	(*FoldResponse)(nil),         // 32: trajlake.v1.FoldResponse
-	(*RpcStatus)(nil),            // 33: trajlake.v1.RpcStatus
-	(*RpcAny)(nil),               // 34: trajlake.v1.RpcAny
+	(*CreateStreamRequest)(nil),  // 25: trajlake.v1.CreateStreamRequest
+	(*StreamRequest)(nil),        // 26: trajlake.v1.StreamRequest
+	(*ListStreamsRequest)(nil),   // 27: trajlake.v1.ListStreamsRequest
+	(*DrawRequest)(nil),          // 28: trajlake.v1.DrawRequest
+	(*ExplainRequest)(nil),       // 29: trajlake.v1.ExplainRequest
+	(*SetLimiterRequest)(nil),    // 30: trajlake.v1.SetLimiterRequest
+	(*JoinRequest)(nil),          // 31: trajlake.v1.JoinRequest
+	(*JoinResponse)(nil),         // 32: trajlake.v1.JoinResponse
+	(*AckRequest)(nil),           // 33: trajlake.v1.AckRequest
+	(*AckResponse)(nil),          // 34: trajlake.v1.AckResponse
+	(*NackRequest)(nil),          // 35: trajlake.v1.NackRequest
+	(*RollbackRequest)(nil),      // 36: trajlake.v1.RollbackRequest
+	(*LeaseRequest)(nil),         // 37: trajlake.v1.LeaseRequest
+	(*LeaseResponse)(nil),        // 38: trajlake.v1.LeaseResponse
+	(*ReleaseRequest)(nil),       // 39: trajlake.v1.ReleaseRequest
+	(*LedgerRequest)(nil),        // 40: trajlake.v1.LedgerRequest
+	(*LedgerDiffRequest)(nil),    // 41: trajlake.v1.LedgerDiffRequest
+	(*BlobRequest)(nil),          // 42: trajlake.v1.BlobRequest
+	(*Blob)(nil),                 // 43: trajlake.v1.Blob
+	(*VerifyRequest)(nil),        // 44: trajlake.v1.VerifyRequest
+	(*VerifyResponse)(nil),       // 45: trajlake.v1.VerifyResponse
+	(*RebuildIndexRequest)(nil),  // 46: trajlake.v1.RebuildIndexRequest
+	(*RebuildIndexResponse)(nil), // 47: trajlake.v1.RebuildIndexResponse
+	(*FoldRequest)(nil),          // 48: trajlake.v1.FoldRequest
+	(*FoldResponse)(nil),         // 49: trajlake.v1.FoldResponse
+	(*RpcStatus)(nil),            // 50: trajlake.v1.RpcStatus
+	(*RpcAny)(nil),               // 51: trajlake.v1.RpcAny
 }
 var file_trajlake_service_proto_depIdxs = []int32{
 	5,  // 0: trajlake.v1.AppendRequest.open:type_name -> trajlake.v1.AppendOpen
@@ -2252,44 +3475,75 @@ var file_trajlake_service_proto_depIdxs = []int32{
 	1,  // 4: trajlake.v1.AppendReceipt.fault:type_name -> trajlake.v1.Fault
 	11, // 5: trajlake.v1.TensorPart.header:type_name -> trajlake.v1.TensorHeader
 	9,  // 6: trajlake.v1.AnnotateResponse.receipts:type_name -> trajlake.v1.AppendReceipt
-	34, // 7: trajlake.v1.RpcStatus.details:type_name -> trajlake.v1.RpcAny
-	2,  // 8: trajlake.v1.Lake.Info:input_type -> trajlake.v1.InfoRequest
-	4,  // 9: trajlake.v1.Lake.Append:input_type -> trajlake.v1.AppendRequest
-	4,  // 10: trajlake.v1.Lake.AppendRows:input_type -> trajlake.v1.AppendRequest
-	10, // 11: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
-	12, // 12: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
-	14, // 13: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
-	16, // 14: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
-	18, // 15: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
-	20, // 16: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
-	21, // 17: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
-	23, // 18: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
-	25, // 19: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
-	26, // 20: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
-	27, // 21: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
-	29, // 22: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
-	31, // 23: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
-	3,  // 24: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
-	8,  // 25: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
-	8,  // 26: trajlake.v1.Lake.AppendRows:output_type -> trajlake.v1.AppendResponse
-	8,  // 27: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
-	13, // 28: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
-	15, // 29: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
-	17, // 30: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
-	19, // 31: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
-	22, // 32: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
-	22, // 33: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
-	24, // 34: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
-	26, // 35: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
-	25, // 36: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
-	28, // 37: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
-	30, // 38: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
-	32, // 39: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
-	24, // [24:40] is the sub-list for method output_type
-	8,  // [8:24] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	33, // 7: trajlake.v1.NackRequest.batch:type_name -> trajlake.v1.AckRequest
+	51, // 8: trajlake.v1.RpcStatus.details:type_name -> trajlake.v1.RpcAny
+	2,  // 9: trajlake.v1.Lake.Info:input_type -> trajlake.v1.InfoRequest
+	4,  // 10: trajlake.v1.Lake.Append:input_type -> trajlake.v1.AppendRequest
+	4,  // 11: trajlake.v1.Lake.AppendRows:input_type -> trajlake.v1.AppendRequest
+	10, // 12: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
+	12, // 13: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
+	14, // 14: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
+	16, // 15: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
+	18, // 16: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
+	20, // 17: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
+	21, // 18: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
+	23, // 19: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
+	42, // 20: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
+	43, // 21: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
+	25, // 22: trajlake.v1.Replay.CreateStream:input_type -> trajlake.v1.CreateStreamRequest
+	26, // 23: trajlake.v1.Replay.GetStream:input_type -> trajlake.v1.StreamRequest
+	27, // 24: trajlake.v1.Replay.ListStreams:input_type -> trajlake.v1.ListStreamsRequest
+	28, // 25: trajlake.v1.Replay.Draw:input_type -> trajlake.v1.DrawRequest
+	29, // 26: trajlake.v1.Replay.Explain:input_type -> trajlake.v1.ExplainRequest
+	26, // 27: trajlake.v1.Replay.RunStatus:input_type -> trajlake.v1.StreamRequest
+	30, // 28: trajlake.v1.Replay.SetLimiter:input_type -> trajlake.v1.SetLimiterRequest
+	31, // 29: trajlake.v1.Replay.Join:input_type -> trajlake.v1.JoinRequest
+	33, // 30: trajlake.v1.Replay.Ack:input_type -> trajlake.v1.AckRequest
+	35, // 31: trajlake.v1.Replay.Nack:input_type -> trajlake.v1.NackRequest
+	36, // 32: trajlake.v1.Replay.Rollback:input_type -> trajlake.v1.RollbackRequest
+	37, // 33: trajlake.v1.Replay.Lease:input_type -> trajlake.v1.LeaseRequest
+	39, // 34: trajlake.v1.Replay.Release:input_type -> trajlake.v1.ReleaseRequest
+	40, // 35: trajlake.v1.Replay.Ledger:input_type -> trajlake.v1.LedgerRequest
+	41, // 36: trajlake.v1.Replay.LedgerDiff:input_type -> trajlake.v1.LedgerDiffRequest
+	44, // 37: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
+	46, // 38: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
+	48, // 39: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
+	3,  // 40: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
+	8,  // 41: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
+	8,  // 42: trajlake.v1.Lake.AppendRows:output_type -> trajlake.v1.AppendResponse
+	8,  // 43: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
+	13, // 44: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
+	15, // 45: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
+	17, // 46: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
+	19, // 47: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
+	22, // 48: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
+	22, // 49: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
+	24, // 50: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
+	43, // 51: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
+	42, // 52: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
+	19, // 53: trajlake.v1.Replay.CreateStream:output_type -> trajlake.v1.JsonResponse
+	19, // 54: trajlake.v1.Replay.GetStream:output_type -> trajlake.v1.JsonResponse
+	22, // 55: trajlake.v1.Replay.ListStreams:output_type -> trajlake.v1.LinesResponse
+	24, // 56: trajlake.v1.Replay.Draw:output_type -> trajlake.v1.SampleResponse
+	19, // 57: trajlake.v1.Replay.Explain:output_type -> trajlake.v1.JsonResponse
+	19, // 58: trajlake.v1.Replay.RunStatus:output_type -> trajlake.v1.JsonResponse
+	19, // 59: trajlake.v1.Replay.SetLimiter:output_type -> trajlake.v1.JsonResponse
+	32, // 60: trajlake.v1.Replay.Join:output_type -> trajlake.v1.JoinResponse
+	34, // 61: trajlake.v1.Replay.Ack:output_type -> trajlake.v1.AckResponse
+	34, // 62: trajlake.v1.Replay.Nack:output_type -> trajlake.v1.AckResponse
+	34, // 63: trajlake.v1.Replay.Rollback:output_type -> trajlake.v1.AckResponse
+	38, // 64: trajlake.v1.Replay.Lease:output_type -> trajlake.v1.LeaseResponse
+	34, // 65: trajlake.v1.Replay.Release:output_type -> trajlake.v1.AckResponse
+	22, // 66: trajlake.v1.Replay.Ledger:output_type -> trajlake.v1.LinesResponse
+	19, // 67: trajlake.v1.Replay.LedgerDiff:output_type -> trajlake.v1.JsonResponse
+	45, // 68: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
+	47, // 69: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
+	49, // 70: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
+	40, // [40:71] is the sub-list for method output_type
+	9,  // [9:40] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_trajlake_service_proto_init() }
@@ -2298,15 +3552,19 @@ func file_trajlake_service_proto_init() {
 		return
 	}
 	file_trajlake_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[27].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[28].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[32].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[39].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trajlake_service_proto_rawDesc), len(file_trajlake_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   51,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_trajlake_service_proto_goTypes,
 		DependencyIndexes: file_trajlake_service_proto_depIdxs,

@@ -621,6 +621,683 @@ var Lake_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	Replay_CreateStream_FullMethodName = "/trajlake.v1.Replay/CreateStream"
+	Replay_GetStream_FullMethodName    = "/trajlake.v1.Replay/GetStream"
+	Replay_ListStreams_FullMethodName  = "/trajlake.v1.Replay/ListStreams"
+	Replay_Draw_FullMethodName         = "/trajlake.v1.Replay/Draw"
+	Replay_Explain_FullMethodName      = "/trajlake.v1.Replay/Explain"
+	Replay_RunStatus_FullMethodName    = "/trajlake.v1.Replay/RunStatus"
+	Replay_SetLimiter_FullMethodName   = "/trajlake.v1.Replay/SetLimiter"
+	Replay_Join_FullMethodName         = "/trajlake.v1.Replay/Join"
+	Replay_Ack_FullMethodName          = "/trajlake.v1.Replay/Ack"
+	Replay_Nack_FullMethodName         = "/trajlake.v1.Replay/Nack"
+	Replay_Rollback_FullMethodName     = "/trajlake.v1.Replay/Rollback"
+	Replay_Lease_FullMethodName        = "/trajlake.v1.Replay/Lease"
+	Replay_Release_FullMethodName      = "/trajlake.v1.Replay/Release"
+	Replay_Ledger_FullMethodName       = "/trajlake.v1.Replay/Ledger"
+	Replay_LedgerDiff_FullMethodName   = "/trajlake.v1.Replay/LedgerDiff"
+)
+
+// ReplayClient is the client API for Replay service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Replay is the service of trainers: named streams, what they served and what was
+// trained on it. The payload of batches is Flight's (docs/reference/wire.md).
+type ReplayClient interface {
+	// CreateStream stores a stream; the same name with the same spec is the same stream again.
+	CreateStream(ctx context.Context, in *CreateStreamRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+	// GetStream shows a stream: name, hash, filled-in spec, snapshot.
+	GetStream(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+	// ListStreams streams one JSON object per stream, by name.
+	ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LinesResponse], error)
+	// Draw answers with the slots of one batch of a stream, without their payload.
+	Draw(ctx context.Context, in *DrawRequest, opts ...grpc.CallOption) (*SampleResponse, error)
+	// Explain tells what a stream or a spec could draw now, and what excludes how many rows.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+	// RunStatus tells how far a run of a stream is and what it waits for.
+	RunStatus(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+	// SetLimiter changes the limiter of a stream at run time.
+	SetLimiter(ctx context.Context, in *SetLimiterRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+	// Join gives a trainer process its incarnation of (stream, run, rank): acks of
+	// earlier ones are refused from then on.
+	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
+	// Ack says that a batch was trained on; it is durable when the answer comes.
+	Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Nack says that a batch was not trained on, and why.
+	Nack(ctx context.Context, in *NackRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Rollback says that a run goes on from an earlier step.
+	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Lease gives a consumer of a group positions that no other one has; Release gives them back or done.
+	Lease(ctx context.Context, in *LeaseRequest, opts ...grpc.CallOption) (*LeaseResponse, error)
+	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*AckResponse, error)
+	// Ledger streams one JSON object per row that satisfies the filter.
+	Ledger(ctx context.Context, in *LedgerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LinesResponse], error)
+	// LedgerDiff compares what two runs were trained on.
+	LedgerDiff(ctx context.Context, in *LedgerDiffRequest, opts ...grpc.CallOption) (*JsonResponse, error)
+}
+
+type replayClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewReplayClient(cc grpc.ClientConnInterface) ReplayClient {
+	return &replayClient{cc}
+}
+
+func (c *replayClient) CreateStream(ctx context.Context, in *CreateStreamRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_CreateStream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) GetStream(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_GetStream_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) ListStreams(ctx context.Context, in *ListStreamsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LinesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replay_ServiceDesc.Streams[0], Replay_ListStreams_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ListStreamsRequest, LinesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replay_ListStreamsClient = grpc.ServerStreamingClient[LinesResponse]
+
+func (c *replayClient) Draw(ctx context.Context, in *DrawRequest, opts ...grpc.CallOption) (*SampleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SampleResponse)
+	err := c.cc.Invoke(ctx, Replay_Draw_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) RunStatus(ctx context.Context, in *StreamRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_RunStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) SetLimiter(ctx context.Context, in *SetLimiterRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_SetLimiter_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JoinResponse)
+	err := c.cc.Invoke(ctx, Replay_Join_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Ack(ctx context.Context, in *AckRequest, opts ...grpc.CallOption) (*AckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AckResponse)
+	err := c.cc.Invoke(ctx, Replay_Ack_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Nack(ctx context.Context, in *NackRequest, opts ...grpc.CallOption) (*AckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AckResponse)
+	err := c.cc.Invoke(ctx, Replay_Nack_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*AckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AckResponse)
+	err := c.cc.Invoke(ctx, Replay_Rollback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Lease(ctx context.Context, in *LeaseRequest, opts ...grpc.CallOption) (*LeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LeaseResponse)
+	err := c.cc.Invoke(ctx, Replay_Lease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*AckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AckResponse)
+	err := c.cc.Invoke(ctx, Replay_Release_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *replayClient) Ledger(ctx context.Context, in *LedgerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LinesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replay_ServiceDesc.Streams[1], Replay_Ledger_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[LedgerRequest, LinesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replay_LedgerClient = grpc.ServerStreamingClient[LinesResponse]
+
+func (c *replayClient) LedgerDiff(ctx context.Context, in *LedgerDiffRequest, opts ...grpc.CallOption) (*JsonResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(JsonResponse)
+	err := c.cc.Invoke(ctx, Replay_LedgerDiff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ReplayServer is the server API for Replay service.
+// All implementations must embed UnimplementedReplayServer
+// for forward compatibility.
+//
+// Replay is the service of trainers: named streams, what they served and what was
+// trained on it. The payload of batches is Flight's (docs/reference/wire.md).
+type ReplayServer interface {
+	// CreateStream stores a stream; the same name with the same spec is the same stream again.
+	CreateStream(context.Context, *CreateStreamRequest) (*JsonResponse, error)
+	// GetStream shows a stream: name, hash, filled-in spec, snapshot.
+	GetStream(context.Context, *StreamRequest) (*JsonResponse, error)
+	// ListStreams streams one JSON object per stream, by name.
+	ListStreams(*ListStreamsRequest, grpc.ServerStreamingServer[LinesResponse]) error
+	// Draw answers with the slots of one batch of a stream, without their payload.
+	Draw(context.Context, *DrawRequest) (*SampleResponse, error)
+	// Explain tells what a stream or a spec could draw now, and what excludes how many rows.
+	Explain(context.Context, *ExplainRequest) (*JsonResponse, error)
+	// RunStatus tells how far a run of a stream is and what it waits for.
+	RunStatus(context.Context, *StreamRequest) (*JsonResponse, error)
+	// SetLimiter changes the limiter of a stream at run time.
+	SetLimiter(context.Context, *SetLimiterRequest) (*JsonResponse, error)
+	// Join gives a trainer process its incarnation of (stream, run, rank): acks of
+	// earlier ones are refused from then on.
+	Join(context.Context, *JoinRequest) (*JoinResponse, error)
+	// Ack says that a batch was trained on; it is durable when the answer comes.
+	Ack(context.Context, *AckRequest) (*AckResponse, error)
+	// Nack says that a batch was not trained on, and why.
+	Nack(context.Context, *NackRequest) (*AckResponse, error)
+	// Rollback says that a run goes on from an earlier step.
+	Rollback(context.Context, *RollbackRequest) (*AckResponse, error)
+	// Lease gives a consumer of a group positions that no other one has; Release gives them back or done.
+	Lease(context.Context, *LeaseRequest) (*LeaseResponse, error)
+	Release(context.Context, *ReleaseRequest) (*AckResponse, error)
+	// Ledger streams one JSON object per row that satisfies the filter.
+	Ledger(*LedgerRequest, grpc.ServerStreamingServer[LinesResponse]) error
+	// LedgerDiff compares what two runs were trained on.
+	LedgerDiff(context.Context, *LedgerDiffRequest) (*JsonResponse, error)
+	mustEmbedUnimplementedReplayServer()
+}
+
+// UnimplementedReplayServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedReplayServer struct{}
+
+func (UnimplementedReplayServer) CreateStream(context.Context, *CreateStreamRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateStream not implemented")
+}
+func (UnimplementedReplayServer) GetStream(context.Context, *StreamRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetStream not implemented")
+}
+func (UnimplementedReplayServer) ListStreams(*ListStreamsRequest, grpc.ServerStreamingServer[LinesResponse]) error {
+	return status.Error(codes.Unimplemented, "method ListStreams not implemented")
+}
+func (UnimplementedReplayServer) Draw(context.Context, *DrawRequest) (*SampleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Draw not implemented")
+}
+func (UnimplementedReplayServer) Explain(context.Context, *ExplainRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedReplayServer) RunStatus(context.Context, *StreamRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RunStatus not implemented")
+}
+func (UnimplementedReplayServer) SetLimiter(context.Context, *SetLimiterRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetLimiter not implemented")
+}
+func (UnimplementedReplayServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
+}
+func (UnimplementedReplayServer) Ack(context.Context, *AckRequest) (*AckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ack not implemented")
+}
+func (UnimplementedReplayServer) Nack(context.Context, *NackRequest) (*AckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Nack not implemented")
+}
+func (UnimplementedReplayServer) Rollback(context.Context, *RollbackRequest) (*AckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Rollback not implemented")
+}
+func (UnimplementedReplayServer) Lease(context.Context, *LeaseRequest) (*LeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Lease not implemented")
+}
+func (UnimplementedReplayServer) Release(context.Context, *ReleaseRequest) (*AckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedReplayServer) Ledger(*LedgerRequest, grpc.ServerStreamingServer[LinesResponse]) error {
+	return status.Error(codes.Unimplemented, "method Ledger not implemented")
+}
+func (UnimplementedReplayServer) LedgerDiff(context.Context, *LedgerDiffRequest) (*JsonResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method LedgerDiff not implemented")
+}
+func (UnimplementedReplayServer) mustEmbedUnimplementedReplayServer() {}
+func (UnimplementedReplayServer) testEmbeddedByValue()                {}
+
+// UnsafeReplayServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ReplayServer will
+// result in compilation errors.
+type UnsafeReplayServer interface {
+	mustEmbedUnimplementedReplayServer()
+}
+
+func RegisterReplayServer(s grpc.ServiceRegistrar, srv ReplayServer) {
+	// If the following call panics, it indicates UnimplementedReplayServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&Replay_ServiceDesc, srv)
+}
+
+func _Replay_CreateStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateStreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).CreateStream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_CreateStream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).CreateStream(ctx, req.(*CreateStreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_GetStream_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).GetStream(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_GetStream_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).GetStream(ctx, req.(*StreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_ListStreams_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ListStreamsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplayServer).ListStreams(m, &grpc.GenericServerStream[ListStreamsRequest, LinesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replay_ListStreamsServer = grpc.ServerStreamingServer[LinesResponse]
+
+func _Replay_Draw_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrawRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Draw(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Draw_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Draw(ctx, req.(*DrawRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_RunStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StreamRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).RunStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_RunStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).RunStatus(ctx, req.(*StreamRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_SetLimiter_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetLimiterRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).SetLimiter(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_SetLimiter_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).SetLimiter(ctx, req.(*SetLimiterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(JoinRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Join(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Join_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Join(ctx, req.(*JoinRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Ack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Ack(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Ack_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Ack(ctx, req.(*AckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Nack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(NackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Nack(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Nack_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Nack(ctx, req.(*NackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Rollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Rollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Rollback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Rollback(ctx, req.(*RollbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Lease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Lease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Lease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Lease(ctx, req.(*LeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).Release(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_Release_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).Release(ctx, req.(*ReleaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Replay_Ledger_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(LedgerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplayServer).Ledger(m, &grpc.GenericServerStream[LedgerRequest, LinesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replay_LedgerServer = grpc.ServerStreamingServer[LinesResponse]
+
+func _Replay_LedgerDiff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LedgerDiffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ReplayServer).LedgerDiff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Replay_LedgerDiff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ReplayServer).LedgerDiff(ctx, req.(*LedgerDiffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// Replay_ServiceDesc is the grpc.ServiceDesc for Replay service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var Replay_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "trajlake.v1.Replay",
+	HandlerType: (*ReplayServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateStream",
+			Handler:    _Replay_CreateStream_Handler,
+		},
+		{
+			MethodName: "GetStream",
+			Handler:    _Replay_GetStream_Handler,
+		},
+		{
+			MethodName: "Draw",
+			Handler:    _Replay_Draw_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _Replay_Explain_Handler,
+		},
+		{
+			MethodName: "RunStatus",
+			Handler:    _Replay_RunStatus_Handler,
+		},
+		{
+			MethodName: "SetLimiter",
+			Handler:    _Replay_SetLimiter_Handler,
+		},
+		{
+			MethodName: "Join",
+			Handler:    _Replay_Join_Handler,
+		},
+		{
+			MethodName: "Ack",
+			Handler:    _Replay_Ack_Handler,
+		},
+		{
+			MethodName: "Nack",
+			Handler:    _Replay_Nack_Handler,
+		},
+		{
+			MethodName: "Rollback",
+			Handler:    _Replay_Rollback_Handler,
+		},
+		{
+			MethodName: "Lease",
+			Handler:    _Replay_Lease_Handler,
+		},
+		{
+			MethodName: "Release",
+			Handler:    _Replay_Release_Handler,
+		},
+		{
+			MethodName: "LedgerDiff",
+			Handler:    _Replay_LedgerDiff_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "ListStreams",
+			Handler:       _Replay_ListStreams_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Ledger",
+			Handler:       _Replay_Ledger_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "trajlake_service.proto",
+}
+
+const (
 	Admin_Verify_FullMethodName       = "/trajlake.v1.Admin/Verify"
 	Admin_RebuildIndex_FullMethodName = "/trajlake.v1.Admin/RebuildIndex"
 	Admin_Fold_FullMethodName         = "/trajlake.v1.Admin/Fold"

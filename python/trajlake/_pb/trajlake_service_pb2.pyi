@@ -254,6 +254,196 @@ class SampleResponse(_message.Message):
     json: bytes
     def __init__(self, json: _Optional[bytes] = ...) -> None: ...
 
+class CreateStreamRequest(_message.Message):
+    __slots__ = ("name", "spec")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    spec: bytes
+    def __init__(self, name: _Optional[str] = ..., spec: _Optional[bytes] = ...) -> None: ...
+
+class StreamRequest(_message.Message):
+    __slots__ = ("name", "run")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    run: str
+    def __init__(self, name: _Optional[str] = ..., run: _Optional[str] = ...) -> None: ...
+
+class ListStreamsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DrawRequest(_message.Message):
+    __slots__ = ("stream", "run", "position", "rank", "world", "step", "policy_version", "wait_ms", "batch_id")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    run: str
+    position: int
+    rank: int
+    world: int
+    step: int
+    policy_version: int
+    wait_ms: int
+    batch_id: str
+    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., position: _Optional[int] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ..., wait_ms: _Optional[int] = ..., batch_id: _Optional[str] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("stream", "spec", "run", "snapshot", "step", "policy_version")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    spec: bytes
+    run: str
+    snapshot: str
+    step: int
+    policy_version: int
+    def __init__(self, stream: _Optional[str] = ..., spec: _Optional[bytes] = ..., run: _Optional[str] = ..., snapshot: _Optional[str] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ...) -> None: ...
+
+class SetLimiterRequest(_message.Message):
+    __slots__ = ("stream", "min_size", "samples_per_insert")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_PER_INSERT_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    min_size: int
+    samples_per_insert: float
+    def __init__(self, stream: _Optional[str] = ..., min_size: _Optional[int] = ..., samples_per_insert: _Optional[float] = ...) -> None: ...
+
+class JoinRequest(_message.Message):
+    __slots__ = ("stream", "run", "rank")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    run: str
+    rank: int
+    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., rank: _Optional[int] = ...) -> None: ...
+
+class JoinResponse(_message.Message):
+    __slots__ = ("incarnation",)
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    def __init__(self, incarnation: _Optional[int] = ...) -> None: ...
+
+class AckRequest(_message.Message):
+    __slots__ = ("stream", "run", "rank", "world", "incarnation", "batch_id", "position", "step", "policy_version")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    WORLD_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    run: str
+    rank: int
+    world: int
+    incarnation: int
+    batch_id: str
+    position: int
+    step: int
+    policy_version: int
+    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., incarnation: _Optional[int] = ..., batch_id: _Optional[str] = ..., position: _Optional[int] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ...) -> None: ...
+
+class AckResponse(_message.Message):
+    __slots__ = ("snapshot",)
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    snapshot: str
+    def __init__(self, snapshot: _Optional[str] = ...) -> None: ...
+
+class NackRequest(_message.Message):
+    __slots__ = ("batch", "reason")
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    batch: AckRequest
+    reason: str
+    def __init__(self, batch: _Optional[_Union[AckRequest, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RollbackRequest(_message.Message):
+    __slots__ = ("stream", "run", "step")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    run: str
+    step: int
+    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
+
+class LeaseRequest(_message.Message):
+    __slots__ = ("stream", "group", "consumer", "ttl_ms")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    CONSUMER_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    group: str
+    consumer: str
+    ttl_ms: int
+    def __init__(self, stream: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+
+class LeaseResponse(_message.Message):
+    __slots__ = ("position", "epoch")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    epoch: int
+    def __init__(self, position: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class ReleaseRequest(_message.Message):
+    __slots__ = ("stream", "group", "consumer", "position", "epoch", "done")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    CONSUMER_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    stream: str
+    group: str
+    consumer: str
+    position: int
+    epoch: int
+    done: bool
+    def __init__(self, stream: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., position: _Optional[int] = ..., epoch: _Optional[int] = ..., done: bool = ...) -> None: ...
+
+class LedgerRequest(_message.Message):
+    __slots__ = ("run", "stream", "step", "trajectory", "batch", "snapshot")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TRAJECTORY_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    stream: str
+    step: int
+    trajectory: str
+    batch: str
+    snapshot: str
+    def __init__(self, run: _Optional[str] = ..., stream: _Optional[str] = ..., step: _Optional[int] = ..., trajectory: _Optional[str] = ..., batch: _Optional[str] = ..., snapshot: _Optional[str] = ...) -> None: ...
+
+class LedgerDiffRequest(_message.Message):
+    __slots__ = ("run_a", "run_b")
+    RUN_A_FIELD_NUMBER: _ClassVar[int]
+    RUN_B_FIELD_NUMBER: _ClassVar[int]
+    run_a: str
+    run_b: str
+    def __init__(self, run_a: _Optional[str] = ..., run_b: _Optional[str] = ...) -> None: ...
+
 class BlobRequest(_message.Message):
     __slots__ = ("digest",)
     DIGEST_FIELD_NUMBER: _ClassVar[int]
