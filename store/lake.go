@@ -57,6 +57,7 @@ type Lake struct {
 	files  *fileCache
 	folds  foldCache
 	stats  statsCache
+	epochs sync.Map // of leases, by name: the greatest seen, a place to look from
 
 	writeMu sync.Mutex // one commit to a table with identity at a time
 	ids     indexHolder
