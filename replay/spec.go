@@ -9,11 +9,9 @@ package replay
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
+	"math"
+	"slices"
 	"time"
-
-	"trajlake/replay/law"
-	"trajlake/schema"
 )
 
 // The words of a spec. Which of them a key takes is in docs/reference/spec.schema.json.
@@ -30,11 +28,17 @@ const (
 
 	UnitTrajectory = "trajectory" // unit
 	UnitGroup      = "group"
+	UnitBranch     = "branch" // a path from the root to a leaf of a rollout that forked
+
+	Versions = "versions" // unit of ages: policy versions, trainer steps, or wall time
+	Steps    = "steps"
+	Seconds  = "seconds"
 
 	ByEffort     = "effort" // strata.by
 	ByMode       = "mode"
 	ByTaskSet    = "task_set"
 	ByRewardBand = "reward_band"
+	ByAge        = "age" // in bands, see Strata.Ages
 
 	Unknown = "unknown" // stratum of rows whose column is null
 
@@ -46,36 +50,56 @@ const (
 	DryRedistribute = "redistribute" // the slots go to the other strata
 	DryAccept       = "accept"       // the batch is shorter
 
-	WeightUniform  = "uniform" // weight
-	WeightReward   = "reward"
-	WeightPriority = "priority"
-	WeightExpr     = "expr"
+	WeightUniform      = "uniform" // weight
+	WeightReward       = "reward"
+	WeightAdvantage    = "advantage"    // its size
+	WeightLearnability = "learnability" // p(1−p) of the row's task
+	WeightPriority     = "priority"
+	WeightExpr         = "expr"
+
+	OrderFIFO   = "fifo" // weight, alone: no chance, rows come in an order
+	OrderLIFO   = "lifo"
+	OrderNewest = "newest" // the greatest policy version first
 
 	All          = "all"           // group.members, group.stats
 	Eligible     = "eligible"      // group.members, group.stats
 	CompleteOnly = "complete_only" // group.stats
+
+	TimeoutDrop  = "drop"  // group.on_timeout: it is not drawn
+	TimeoutServe = "serve" // it is drawn as it is
+	TimeoutPad   = "pad"   // it is drawn, and filled up to its size
+
+	Keep = "keep" // group.zero_variance
+	Drop = "drop"
 )
 
 // Spec is what a stream or a sample wants, see docs/reference/spec.md. In a Spec as it was
 // written the zero value of a field means "not said"; Fill writes the defaults in.
 type Spec struct {
-	Law       int    // version of the law of the draw
-	Sampler   string // Keyed or Tree
-	Snapshot  Snapshot
-	Unit      string    // what is drawn: UnitTrajectory, UnitGroup, …
-	Where     string    // predicate over the folded view; "" lets every row through
-	Scorer    string    // whose rewards count; "" takes the newest of any scorer
-	Staleness Staleness // how old, by outcome, a row may be
-	Strata    Strata
-	Weight    []Weight // multiplied
-	AgeDecay  AgeDecay
-	Caps      Caps
-	Limiter   Limiter
-	Group     Group
-	Batch     BatchSize
-	Columns   []string // top-level columns of trajectories that batches carry
-	Tensors   []string // names of late or fat tensors that batches carry
-	Seed      uint64
+	Law        int    // version of the law of the draw
+	Sampler    string // Keyed or Tree
+	Snapshot   Snapshot
+	Unit       string    // what is drawn: UnitTrajectory, UnitGroup, …
+	Where      string    // predicate over the folded view; "" lets every row through
+	Split      []string  // splits whose rows may be drawn; none lets every row through
+	Scorer     string    // whose rewards count; "" takes the newest of any scorer
+	Require    Require   // what a row must have
+	Difficulty Band      // pass rates of tasks whose rows may be drawn
+	Staleness  Staleness // how old, by outcome, a row may be
+	Fresh      Fresh     // the part of the slots that only fresh rows fill
+	Strata     Strata
+	Weight     []Weight // multiplied, or one order
+	Beta       float64  // exponent of importance weights; 0 makes all of them 1
+	AgeDecay   AgeDecay
+	Caps       Caps
+	Limiter    Limiter
+	Group      Group
+	Batch      BatchSize
+	Columns    []string // top-level columns of trajectories that batches carry
+	Tensors    []string // names of late or fat tensors that batches carry
+	Seed       uint64
+
+	betaSaid bool // a Beta of 0 was said, or filled in
 }
 
 // Snapshot says which state of the lake is drawn from.
@@ -85,40 +109,50 @@ type Snapshot struct {
 	Token   string // for AtToken
 }
 
-// Staleness bounds how far a row may be behind the trainer's policy.
+// Require is what a row must have to be drawn.
+type Require struct {
+	Columns []string // top-level columns that are neither null nor empty
+	Tensors []string // tensors that exist for the row
+}
+
+// Band is a range of pass rates, with both ends: the successes of a task among its
+// rollouts with a reward. In a filled spec 0 to 1 is off.
+type Band struct{ Min, Max float64 }
+
+// Off tells whether the band lets every row through, those of tasks without a
+// scored rollout too.
+func (b Band) Off() bool { return b.Min <= 0 && b.Max >= 1 }
+
+// Staleness bounds how far a row may be behind the trainer.
 type Staleness struct {
 	Success, Failure int64
-	Unit             string // Off, or versions, steps, seconds
+	Unit             string // Off, or Versions, Steps, Seconds
 }
 
-// Strata splits the slots of the stream by columns. Without By there is one stratum.
-type Strata struct {
-	By      []string // ByEffort, …
-	Shares  []Share  // in an order that decides ties of the schedule
-	Per     string   // PerRows or PerTokens
-	WhenDry string   // what happens if a stratum has fewer rows than slots in a batch
+// Fresh keeps a part of every stratum's slots for rows of at most an age: the
+// anchor of a mix of new rows and replayed ones.
+type Fresh struct {
+	Share int32  // in 1/10,000 of the slots
+	Age   int64  // greatest age of a fresh row
+	Unit  string // Off, or Versions, Steps, Seconds
 }
 
-// Share is a stratum and its part of the slots. Rows of strata without a share are not drawn.
-type Share struct {
-	Of    []string // one value for each column of By
-	Parts int32    // in 1/10,000
-}
-
-// Name is the stratum as batches name it: its values, joined by "/".
-func (s Share) Name() string { return strings.Join(s.Of, "/") }
-
-// Weight is one factor of a row's weight.
+// Weight is one factor of a row's weight, or an order in its place.
 type Weight struct {
-	Name string // WeightUniform, …, or WeightExpr
-	Expr string // for WeightExpr
+	Name  string     // WeightUniform, …, WeightExpr, or OrderFIFO, …
+	Expr  string     // for WeightExpr: a number over the folded columns
+	Alpha float64    // exponent of the factor; not of uniform and of orders
+	Prior [2]float64 // successes and failures that learnability adds to those of a task
 }
 
 // AgeDecay makes old rows less likely: weight × exp(−age/tau).
 type AgeDecay struct {
 	Tau  float64
-	Unit string // Off, or versions, steps, seconds
+	Unit string // Off, or Versions, Steps, Seconds
 }
+
+// TauMilli is tau in thousandths of its unit, as the law takes it.
+func (d AgeDecay) TauMilli() int64 { return int64(math.Floor(float64(d.Tau*1000) + 0.5)) }
 
 // Caps bound how often something comes; 0 is no bound.
 type Caps struct {
@@ -128,20 +162,23 @@ type Caps struct {
 	Cooldown  int64 // batches before a row is drawn again
 }
 
-// Limiter holds a stream back until there is enough, or enough new, data. The zero Limiter is off.
+// Limiter holds a stream back until there is enough, or enough new, data: units
+// drawn ≤ samples per insert × rows + slack. The zero Limiter is off.
 type Limiter struct {
-	MinSize          int64
-	SamplesPerInsert float64
+	MinSize          int64   // rows in the lake before the first batch
+	SamplesPerInsert float64 // 0 is no bound
+	Slack            int64   // units that samples may run ahead
 }
 
 // Group says when a group of rollouts is drawn, and what comes back of it.
 type Group struct {
-	Size      int64         // rollouts of a complete group; 0 if any number is
-	Min       int64         // members that must be eligible
-	Timeout   time.Duration // how long a live stream waits for late members; pinned ones never wait
-	OnTimeout string        // drop, serve, pad
-	Members   string        // All committed members come back, or only the Eligible ones
-	Stats     string        // rollouts that group statistics are taken over: All, Eligible, CompleteOnly
+	Size         int64         // rollouts of a complete group; 0 if any number is
+	Min          int64         // members that must be eligible
+	Timeout      time.Duration // how long a live stream waits for late members; pinned ones never wait
+	OnTimeout    string        // TimeoutDrop, TimeoutServe, TimeoutPad
+	Members      string        // All committed members come back, or only the Eligible ones
+	Stats        string        // rollouts that group statistics are taken over: All, Eligible, CompleteOnly
+	ZeroVariance string        // Keep, or Drop groups all of whose counted rewards are equal
 }
 
 // BatchSize is the size of a batch: units, or tokens.
@@ -150,92 +187,27 @@ type BatchSize struct {
 	Tokens int64
 }
 
-// defaultRows is the number of units of a batch.
-const defaultRows = 32
-
-// Fill returns the spec with every default written in, so that a default that
-// changes later does not change it. snapshot is what a spec that says nothing
-// about it means: Live for streams, Pinned for samples and nameless replays.
-// Filling again changes nothing.
-func (s Spec) Fill(snapshot string) Spec {
-	setTo(&s.Law, law.Version)
-	setTo(&s.Snapshot.Mode, snapshot)
-	live := s.Snapshot.Mode == Live
-	setTo(&s.Unit, UnitTrajectory)
-	if live {
-		setTo(&s.Sampler, Tree)
-		if s.Staleness.Unit == "" {
-			s.Staleness = Staleness{Success: 8, Failure: 4, Unit: "versions"}
-		}
-		if s.AgeDecay.Unit == "" {
-			s.AgeDecay = AgeDecay{Tau: 8, Unit: "versions"}
-		}
+// Order is the order in which rows come in place of chance, "" where they are
+// drawn by weight.
+func (s Spec) Order() string {
+	if len(s.Weight) == 1 && slices.Contains(orders, s.Weight[0].Name) {
+		return s.Weight[0].Name
 	}
-	setTo(&s.Sampler, Keyed)
-	setTo(&s.Staleness.Unit, Off)
-	setTo(&s.AgeDecay.Unit, Off)
-	s.Strata = s.Strata.fill(live)
-	if s.Weight == nil {
-		s.Weight = []Weight{{Name: WeightUniform}}
-	}
-	s.Group = s.Group.fill()
-	if s.Batch == (BatchSize{}) {
-		s.Batch.Rows = defaultRows
-	}
-	if s.Columns == nil {
-		for _, c := range schema.Trajectories.Columns {
-			s.Columns = append(s.Columns, c.Name)
-		}
-	}
-	return s
+	return ""
 }
 
-func (s Strata) fill(live bool) Strata {
-	setTo(&s.Per, PerRows)
-	switch {
-	case len(s.By) == 0:
-		setTo(&s.WhenDry, DryAccept)
-	case live:
-		setTo(&s.WhenDry, DryWait)
-	}
-	setTo(&s.WhenDry, DryFail)
-	return s
-}
+var orders = []string{OrderFIFO, OrderLIFO, OrderNewest}
 
-func (g Group) fill() Group {
-	setTo(&g.Min, 2)
-	if g.Size == 1 {
-		g.Min = 1
-	}
-	setTo(&g.Timeout, 10*time.Minute)
-	setTo(&g.OnTimeout, "drop")
-	setTo(&g.Members, All)
-	setTo(&g.Stats, All)
-	return g
-}
-
-// setTo gives a field that says nothing its default.
-func setTo[T comparable](field *T, value T) {
-	if *field == *new(T) {
-		*field = value
-	}
+// Sequential tells whether a batch depends on the batches before it, so that
+// positions are computed one after the other and claims carry state.
+func (s Spec) Sequential() bool {
+	order := s.Order()
+	return s.Strata.Per == PerTokens || s.Batch.Tokens > 0 || s.Caps.Reuse > 0 || s.Caps.Cooldown > 0 ||
+		order == OrderFIFO || order == OrderLIFO
 }
 
 // Hash is the identity of a filled spec: SHA-256 of its JSON, in hexadecimal.
 func (s Spec) Hash() string {
 	sum := sha256.Sum256(s.JSON())
 	return hex.EncodeToString(sum[:])
-}
-
-// Schedule is the schedule of the strata's shares; without strata every slot
-// belongs to stratum 0.
-func (s Strata) Schedule() (*law.Schedule, error) {
-	if len(s.By) == 0 {
-		return law.NewSchedule([]int32{law.SharesTotal})
-	}
-	shares := make([]int32, len(s.Shares))
-	for i, share := range s.Shares {
-		shares[i] = share.Parts
-	}
-	return law.NewSchedule(shares)
 }

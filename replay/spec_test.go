@@ -66,7 +66,7 @@ func TestParseSpecEverything(t *testing.T) {
 		Weight:   []Weight{{Name: WeightReward}},
 		AgeDecay: AgeDecay{Tau: 8, Unit: "versions"},
 		Caps:     Caps{64, 8, 4, 1},
-		Limiter:  Limiter{1000, 4},
+		Limiter:  Limiter{MinSize: 1000, SamplesPerInsert: 4},
 		Group:    Group{Size: 8, Min: 8, Timeout: 10 * time.Minute, OnTimeout: "drop", Members: All, Stats: All},
 		Batch:    BatchSize{Rows: 256},
 		Columns:  []string{"token_ids", "loss_mask", "logprobs", "reward"},
@@ -304,7 +304,9 @@ func TestJSONSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := keysOf(root, "")
-	want["weight.expr"] = true // behind a $ref
+	for _, key := range []string{"name", "expr", "alpha", "prior"} { // behind a $ref
+		want["weight."+key] = true
+	}
 	got := map[string]bool{}
 	probe(t, "", got)
 	if !maps.Equal(got, want) {
@@ -360,7 +362,7 @@ func probe(t *testing.T, path string, got map[string]bool) {
 		for key := range strings.SplitSeq(list, ", ") {
 			at := strings.TrimPrefix(path+"."+key, ".")
 			got[at] = true
-			if key != "expr" {
+			if path != "weight" {
 				probe(t, at, got)
 			}
 		}

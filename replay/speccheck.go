@@ -20,6 +20,7 @@ var vocabulary = map[string][]string{
 	ByMode:       {"thinking", "instruct", Unknown},
 	ByRewardBand: {"unscored", "<0", "0", "(0,0.25]", "(0.25,0.5]", "(0.5,0.75]", "(0.75,1)", "1", ">1"},
 	ByTaskSet:    nil,
+	ByAge:        nil, // see Strata.AgeBands
 }
 
 // checker collects the faults of a spec.

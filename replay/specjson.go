@@ -1,8 +1,11 @@
 package replay
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 
+	"trajlake/replay/law"
 	"trajlake/schema/canon"
 )
 
@@ -26,7 +29,15 @@ func (s Spec) JSON() []byte {
 	}
 	w.word("unit", s.Unit)
 	w.add("where", canon.Str(s.Where))
+	w.add("split", texts(s.Split))
 	w.add("scorer", canon.Str(s.Scorer))
+	w.add("require", canon.Obj(canon.M("columns", texts(s.Require.Columns)), canon.M("tensors", texts(s.Require.Tensors))))
+	w.add("difficulty", s.Difficulty.value())
+	if s.Fresh.Unit == Off || s.Fresh.Share == 0 {
+		w.word("fresh", Off)
+	} else {
+		w.add("fresh", s.Fresh.value())
+	}
 	if s.Staleness.Unit == Off {
 		w.word("staleness", Off)
 	} else if s.Staleness.Unit != "" {
@@ -42,12 +53,12 @@ func (s Spec) JSON() []byte {
 	if s.Weight != nil {
 		factors := make([]canon.Value, len(s.Weight))
 		for i, f := range s.Weight {
-			factors[i] = canon.Str(f.Name)
-			if f.Name == WeightExpr {
-				factors[i] = canon.Obj(canon.M("expr", canon.Str(f.Expr)))
-			}
+			factors[i] = f.value()
 		}
 		w.add("weight", canon.Arr(factors...))
+	}
+	if s.Beta != 0 || s.betaSaid {
+		w.add("beta", canon.FloatOf(s.Beta))
 	}
 	w.add("caps", canon.Obj(canon.M("per_task", bound(s.Caps.PerTask)), canon.M("per_prompt", bound(s.Caps.PerPrompt)),
 		canon.M("reuse", bound(s.Caps.Reuse)), canon.M("cooldown", bound(s.Caps.Cooldown))))
@@ -93,14 +104,79 @@ func texts(list []string) canon.Value {
 	return canon.Arr(out...)
 }
 
-func (s Strata) value() canon.Value {
-	shares := make([]canon.Value, len(s.Shares))
-	for i, share := range s.Shares {
-		shares[i] = canon.Obj(canon.M("of", texts(share.Of)), canon.M("share", canon.FloatOf(float64(share.Parts)/10_000)))
+func sharesValue(list []Share) canon.Value {
+	out := make([]canon.Value, len(list))
+	for i, share := range list {
+		out[i] = canon.Obj(canon.M("of", texts(share.Of)), canon.M("share", partsValue(share.Parts)))
 	}
-	w := members{canon.M("by", texts(s.By)), canon.M("shares", canon.Arr(shares...))}
+	return canon.Arr(out...)
+}
+
+func partsValue(parts int32) canon.Value { return canon.FloatOf(float64(parts) / law.SharesTotal) }
+
+func (s Strata) value() canon.Value {
+	w := members{canon.M("by", texts(s.By)), canon.M("shares", sharesValue(s.Shares))}
+	if s.Marginals != nil {
+		var columns members
+		for _, column := range slices.Sorted(maps.Keys(s.Marginals)) {
+			columns.add(column, sharesValue(s.Marginals[column]))
+		}
+		w.add("marginals", canon.Obj(columns...))
+	}
+	if s.Steps != nil {
+		pieces := make([]canon.Value, len(s.Steps))
+		for i, p := range s.Steps {
+			pieces[i] = canon.Obj(canon.M("from", canon.IntOf(p.From)), canon.M("shares", sharesValue(p.Shares)))
+		}
+		w.add("steps", canon.Arr(pieces...))
+	}
+	if s.Ages != nil {
+		edges := make([]canon.Value, len(s.Ages))
+		for i, edge := range s.Ages {
+			edges[i] = canon.IntOf(edge)
+		}
+		w.add("ages", canon.Arr(edges...))
+	}
+	w.word("age_unit", s.AgeUnit)
 	w.word("per", s.Per)
 	w.word("when_dry", s.WhenDry)
+	return canon.Obj(w...)
+}
+
+func (b Band) value() canon.Value {
+	if b.Off() || b == (Band{}) {
+		return canon.Str(Off)
+	}
+	w := members{canon.M("min", canon.FloatOf(b.Min))}
+	if b.Max != 0 {
+		w.add("max", canon.FloatOf(b.Max))
+	}
+	return canon.Obj(w...)
+}
+
+func (f Fresh) value() canon.Value {
+	w := members{canon.M("share", partsValue(f.Share)), canon.M("age", canon.IntOf(f.Age))}
+	w.word("unit", f.Unit)
+	return canon.Obj(w...)
+}
+
+// value is a word where there is no more to say.
+func (f Weight) value() canon.Value {
+	var w members
+	if f.Name == WeightExpr {
+		w.add("expr", canon.Str(f.Expr))
+	} else {
+		w.add("name", canon.Str(f.Name))
+	}
+	if f.Alpha != 0 {
+		w.add("alpha", canon.FloatOf(f.Alpha))
+	}
+	if f.Prior != [2]float64{} {
+		w.add("prior", canon.Arr(canon.FloatOf(f.Prior[0]), canon.FloatOf(f.Prior[1])))
+	}
+	if len(w) == 1 && f.Name != WeightExpr {
+		return canon.Str(f.Name)
+	}
 	return canon.Obj(w...)
 }
 
@@ -111,6 +187,9 @@ func (l Limiter) value() canon.Value {
 	}
 	if l.SamplesPerInsert != 0 {
 		w.add("samples_per_insert", canon.FloatOf(l.SamplesPerInsert))
+	}
+	if l.Slack != 0 {
+		w.add("slack", canon.IntOf(l.Slack))
 	}
 	if w == nil {
 		return canon.Str(Off)
@@ -134,5 +213,6 @@ func (g Group) value() canon.Value {
 	w.word("on_timeout", g.OnTimeout)
 	w.word("members", g.Members)
 	w.word("stats", g.Stats)
+	w.word("zero_variance", g.ZeroVariance)
 	return canon.Obj(w...)
 }

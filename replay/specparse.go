@@ -233,27 +233,31 @@ func (r *reader) spec(root node) (s Spec) {
 		"snapshot": func(n node, path string) { r.snapshot(n, path, &s.Snapshot) },
 		"unit":     r.text(&s.Unit),
 		"where":    r.text(&s.Where),
+		"split":    r.texts(&s.Split),
 		"scorer":   r.text(&s.Scorer),
-		"staleness": r.either(&s.Staleness.Unit, "off or a map of success, failure, unit", fields{
-			"success": r.integer(&s.Staleness.Success, ""),
-			"failure": r.integer(&s.Staleness.Failure, ""),
-			"unit":    r.text(&s.Staleness.Unit),
-		}),
-		"strata": func(n node, path string) { r.strata(n, path, &s.Strata) },
-		"weight": func(n node, path string) { r.weight(n, path, &s.Weight) },
-		"age_decay": r.either(&s.AgeDecay.Unit, "off or a map of tau, unit", fields{
-			"tau":  r.number(&s.AgeDecay.Tau),
-			"unit": r.text(&s.AgeDecay.Unit),
-		}),
+		"require": func(n node, path string) {
+			r.object(n, path, "a map of columns, tensors", fields{"columns": r.texts(&s.Require.Columns), "tensors": r.texts(&s.Require.Tensors)})
+		},
+		"difficulty": func(n node, path string) { r.difficulty(n, path, &s.Difficulty) },
+		"staleness":  func(n node, path string) { r.staleness(n, path, &s.Staleness) },
+		"fresh":      func(n node, path string) { r.fresh(n, path, &s.Fresh) },
+		"strata":     func(n node, path string) { r.strata(n, path, &s.Strata) },
+		"weight":     func(n node, path string) { r.weight(n, path, &s.Weight) },
+		"beta": func(n node, path string) {
+			r.number(&s.Beta)(n, path)
+			s.betaSaid = s.Beta == 0
+		},
+		"age_decay": func(n node, path string) { r.ageDecay(n, path, &s.AgeDecay) },
 		"caps": r.offOr("a map of per_task, per_prompt, reuse, cooldown, or off", fields{
 			"per_task":   r.integer(&s.Caps.PerTask, Off),
 			"per_prompt": r.integer(&s.Caps.PerPrompt, Off),
 			"reuse":      r.integer(&s.Caps.Reuse, Off),
 			"cooldown":   r.integer(&s.Caps.Cooldown, Off),
 		}),
-		"limiter": r.offOr("a map of min_size, samples_per_insert, or off", fields{
+		"limiter": r.offOr("a map of min_size, samples_per_insert, slack, or off", fields{
 			"min_size":           r.integer(&s.Limiter.MinSize, ""),
 			"samples_per_insert": r.number(&s.Limiter.SamplesPerInsert),
+			"slack":              r.positive(&s.Limiter.Slack),
 		}),
 		"group": func(n node, path string) { r.group(n, path, &s.Group) },
 		"batch": func(n node, path string) {
@@ -280,57 +284,6 @@ func (r *reader) offOr(want string, f fields) func(node, string) {
 	}
 }
 
-func (r *reader) snapshot(n node, path string, to *Snapshot) {
-	if n.kind == textNode {
-		to.Mode = n.text
-		return
-	}
-	to.Version = -1
-	r.object(n, path, "live, pinned or a map of version or token", fields{
-		"version": r.integer(&to.Version, ""),
-		"token":   r.text(&to.Token),
-	})
-	switch {
-	case to.Version >= 0 && to.Token == "":
-		to.Mode = AtVersion
-	case to.Version < 0 && to.Token != "":
-		to.Mode, to.Version = AtToken, 0
-	case n.kind == mapNode:
-		r.fault(n, path, "", "one of version (a whole number from 0) and token (not empty) is wanted")
-	}
-}
-
-func (r *reader) weight(n node, path string, to *[]Weight) {
-	list := []node{n}
-	if n.kind == listNode {
-		list = n.items
-	}
-	*to = make([]Weight, len(list))
-	for i, item := range list {
-		at, f := path, &(*to)[i]
-		if n.kind == listNode {
-			at = fmt.Sprintf("%s[%d]", path, i)
-		}
-		if item.kind == textNode {
-			f.Name = item.text
-			continue
-		}
-		f.Name = WeightExpr
-		r.object(item, at, "a word, {expr: …} or a list of them", fields{"expr": r.text(&f.Expr)})
-	}
-}
-
-func (r *reader) group(n node, path string, to *Group) {
-	r.object(n, path, "a map of size, min, timeout, on_timeout, members, stats", fields{
-		"size":       r.integer(&to.Size, "any"),
-		"min":        r.positive(&to.Min),
-		"timeout":    r.duration(&to.Timeout),
-		"on_timeout": r.text(&to.OnTimeout),
-		"members":    r.text(&to.Members),
-		"stats":      r.text(&to.Stats),
-	})
-}
-
 // positive reads a whole number from 1.
 func (r *reader) positive(to *int64) func(node, string) {
 	return func(n node, path string) {
@@ -340,122 +293,4 @@ func (r *reader) positive(to *int64) func(node, string) {
 			r.fault(n, path, "", "a whole number from 1 is wanted, this is %s", n.text)
 		}
 	}
-}
-
-func (r *reader) strata(n node, path string, to *Strata) {
-	var shares node
-	r.object(n, path, "a map of by, shares, per, when_dry", fields{
-		"by":       r.texts(&to.By),
-		"shares":   func(n node, _ string) { shares = n },
-		"per":      r.text(&to.Per),
-		"when_dry": r.text(&to.WhenDry),
-	})
-	path += ".shares"
-	switch shares.kind {
-	case nullNode:
-		if shares.line > 0 || slices.Contains(n.keys, "shares") {
-			r.wrong(shares, path, "a map or a list of shares")
-		}
-	case mapNode:
-		for i, key := range shares.keys {
-			at := path + "." + key
-			share := Share{Of: splitStratum(key, to.By)}
-			r.share(&share.Parts)(shares.items[i], at)
-			to.Shares = append(to.Shares, share)
-		}
-	case listNode:
-		to.Shares = make([]Share, len(shares.items))
-		for i, item := range shares.items {
-			share := &to.Shares[i]
-			r.object(item, fmt.Sprintf("%s[%d]", path, i), "a map of of, share", fields{
-				"of":    r.texts(&share.Of),
-				"share": r.share(&share.Parts),
-			})
-		}
-	default:
-		r.wrong(shares, path, "a map or a list of shares")
-	}
-}
-
-// share reads a share as whole 1/10,000: only numbers that are one, as near as a
-// float64 comes to it, are taken.
-func (r *reader) share(to *int32) func(node, string) {
-	return func(n node, path string) {
-		var f float64
-		before := len(r.faults)
-		r.number(&f)(n, path)
-		if len(r.faults) > before {
-			return
-		}
-		parts := math.Round(f * 10_000)
-		if parts < 0 || parts > 10_000 || parts/10_000 != f {
-			r.fault(n, path, "", "a share from 0 to 1 with at most 4 decimal places is wanted, this is %s", n.text)
-			return
-		}
-		*to = int32(parts)
-	}
-}
-
-// splitStratum splits the name of a stratum into one value for each column. Only
-// task sets can hold a slash themselves.
-func splitStratum(name string, by []string) []string {
-	parts := strings.Split(name, "/")
-	extra := len(parts) - len(by)
-	if extra <= 0 {
-		return parts
-	}
-	i := slices.Index(by, ByTaskSet)
-	if i < 0 {
-		return parts
-	}
-	joined := strings.Join(parts[i:i+extra+1], "/")
-	return slices.Concat(parts[:i], []string{joined}, parts[i+extra+1:])
-}
-
-// didYouMean is a hint that names the nearest of the names, or all of them where
-// none is near and they are few.
-func didYouMean(got string, names []string) string {
-	best, least := "", 1+max(len(got)/3, 1)
-	for _, name := range names {
-		if d := distance(strings.ToLower(got), name); d < least {
-			best, least = name, d
-		}
-	}
-	switch {
-	case best != "":
-		return fmt.Sprintf("did you mean %s?", best)
-	case len(names) <= 24:
-		return "possible here: " + strings.Join(names, ", ")
-	}
-	return ""
-}
-
-// distance is the number of letters to insert, delete, replace or swap with their
-// neighbour.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return math.MaxInt
-	}
-	rows := make([][]int, len(a)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(b)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		for j := 1; j <= len(b); j++ {
-			cost := rows[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				cost++
-			}
-			cost = min(cost, rows[i-1][j]+1, rows[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cost = min(cost, rows[i-2][j-2]+1)
-			}
-			rows[i][j] = cost
-		}
-	}
-	return rows[len(a)][len(b)]
 }
