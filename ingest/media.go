@@ -35,16 +35,21 @@ var mediaTypes = map[string]bool{"image": true, "audio": true, "video": true, "f
 var payloadKeys = map[string]bool{"data": true, "file_data": true, "b64_json": true, "image": true, "audio": true, "bytes": true}
 
 // moveMedia moves the payloads of all blocks of the row. The blobs are stored
-// before the row is committed.
-func (g *Ingester) moveMedia(ctx context.Context, row *schema.Trajectory) error {
+// before the row is committed. touched is false where no block was changed.
+func (g *Ingester) moveMedia(ctx context.Context, row *schema.Trajectory) (touched bool, err error) {
 	for t := range row.Turns {
 		for i := range row.Turns[t].Blocks {
-			if err := g.moveBlock(ctx, &row.Turns[t].Blocks[i]); err != nil {
-				return err
+			b := &row.Turns[t].Blocks[i]
+			if textBytes(b.Text) < minMedia && textBytes(b.Extra) < minMedia {
+				continue
+			}
+			touched = true
+			if err := g.moveBlock(ctx, b); err != nil {
+				return true, err
 			}
 		}
 	}
-	return nil
+	return touched, nil
 }
 
 func (g *Ingester) moveBlock(ctx context.Context, b *schema.Block) error {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -19,44 +20,41 @@ const (
 
 // moveOversized replaces every oversized text of the row's turns by reference.
 // It stores the blobs before the row is committed, so that a committed row never
-// points to nothing.
-func (g *Ingester) moveOversized(ctx context.Context, row *schema.Trajectory) error {
+// points to nothing. touched is false where no turn was changed.
+func (g *Ingester) moveOversized(ctx context.Context, row *schema.Trajectory) (touched bool, err error) {
 	for t := range row.Turns {
 		turn := &row.Turns[t]
-		for _, part := range []struct {
-			name string
-			text **string
-		}{{"text", &turn.Text}, {"thinking", &turn.Thinking}} {
-			if err := g.moveText(ctx, turn, part.name, part.text); err != nil {
-				return err
+		move := func(field string, text **string) {
+			if err == nil && textBytes(*text) > maxInline {
+				touched = true
+				err = g.moveText(ctx, turn, field, text)
 			}
 		}
+		move("text", &turn.Text)
+		move("thinking", &turn.Thinking)
 		for c := range turn.ToolCalls {
 			call := &turn.ToolCalls[c]
-			long := call.Result != nil && len(*call.Result) > maxInline
-			if long && call.ResultBytes == nil {
-				call.ResultBytes = new(int64(len(*call.Result)))
-			}
-			if err := g.moveText(ctx, turn, fmt.Sprintf("tool_calls[%d].result", c), &call.Result); err != nil {
-				return err
-			}
-			if long {
+			if n := textBytes(call.Result); n > maxInline {
+				if call.ResultBytes == nil {
+					call.ResultBytes = &n
+				}
 				call.ResultTruncated = new(true)
+				move("tool_calls["+strconv.Itoa(c)+"].result", &call.Result)
 			}
-			if err := g.moveText(ctx, turn, fmt.Sprintf("tool_calls[%d].args_raw", c), &call.ArgsRaw); err != nil {
-				return err
+			if textBytes(call.ArgsRaw) > maxInline {
+				move("tool_calls["+strconv.Itoa(c)+"].args_raw", &call.ArgsRaw)
 			}
 		}
+		if err != nil {
+			return true, err
+		}
 	}
-	return nil
+	return touched, nil
 }
 
-// moveText moves one text when it is oversized, and records it as a block of
+// moveText moves one oversized text, and records it as a block of
 // type "oversized" whose extra names the field.
 func (g *Ingester) moveText(ctx context.Context, turn *schema.Turn, field string, text **string) error {
-	if *text == nil || len(**text) <= maxInline {
-		return nil
-	}
 	full := **text
 	digest, err := g.lake.PutBlob(ctx, []byte(full))
 	if err != nil {

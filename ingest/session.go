@@ -169,13 +169,18 @@ func (g *Ingester) prepareRow(ctx context.Context, it *Item, salt [32]byte) (siz
 	}
 	row.SourceDigest = canon.DigestOfSum(salt, [32]byte(sum))
 	row.RowVersion, row.RowSeq, row.IngestedAt = nil, nil, nil
-	if err := g.moveMedia(ctx, row); err != nil {
+	media, err := g.moveMedia(ctx, row)
+	if err != nil {
 		return 0, err
 	}
-	if err := g.moveOversized(ctx, row); err != nil {
+	oversized, err := g.moveOversized(ctx, row)
+	if err != nil {
 		return 0, err
 	}
-	schema.Derive(row)
+	if media || oversized {
+		d.Forget() // the turns are not those that were handed in
+	}
+	schema.Derive(row) // fills columns beside turns and tokens only
 	now := schema.TimeOf(time.Now())
 	row.IngestedAt = &now
 	if row.TrajectoryID == "" { // most likely the first of its twins

@@ -5,102 +5,80 @@ import (
 	"encoding/hex"
 	"hash"
 	"reflect"
-	"unsafe"
 )
 
 // ContentHash is SHA-256 of what a stored row says, whichever way it came and
-// whenever: its native object in canonical form with times in microseconds,
+// whenever: its native object in the form of digests (docs/format/identity.md)
 // without what the lake or the importer adds to it (row_version, row_seq,
 // ingested_at, source, source_digest, import_loss, flags, content_hash). Null
 // columns are not part of it, so that a column added later changes no hash.
-func ContentHash(t *Trajectory) []byte {
-	w := jsonWriter{dst: make([]byte, 0, flushAt+4096), sink: sha256.New(), micros: true, skip: notContent}
+func ContentHash(t *Trajectory) []byte { return NewDigester().ContentHash(t) }
+
+// NativeCanonical is the bytes of which canon.SourceDigest is taken for a native
+// row: everything that was handed in, in the form of digests, without the columns
+// that only the lake gives. It must be taken before Derive and before an id is
+// minted.
+//
+// It is a function of the row struct alone, which is why the digest of a row is
+// the same by every route: a file, an append call, a protobuf message and an
+// Arrow table all become a Trajectory first, null and empty are one there, and
+// float32 columns hold float32 values.
+func NativeCanonical(t *Trajectory) []byte {
+	w := jsonWriter{micros: true, skip: isPlace, sums: newColumnSums()}
 	w.row(Trajectories, reflect.ValueOf(t).Elem())
-	return w.sink.Sum(nil)
+	return w.dst
 }
 
 // Digester takes the digests of one row after the other as NativeCanonical and
-// ContentHash define them, in a fraction of their time: the text of the token
-// arrays is made once for both digests, and buffers are used again. It is not
-// safe for concurrent use.
+// ContentHash define them, in a fraction of their time: the sums of a row's large
+// columns are taken once for both, and buffers are used again. It is not safe for
+// concurrent use.
 type Digester struct {
-	row    *Trajectory // of the last NativeSum
-	buf    []byte
-	sink   hash.Hash
-	arrays arrayTexts
+	row  *Trajectory // of the last NativeSum
+	buf  []byte
+	sink hash.Hash
+	sums *columnSums
 }
 
 // NewDigester makes a Digester.
 func NewDigester() *Digester {
-	return &Digester{buf: make([]byte, 0, flushAt+4096), sink: sha256.New()}
+	return &Digester{buf: make([]byte, 0, 4096), sink: sha256.New(), sums: newColumnSums()}
 }
 
 // NativeSum is the SHA-256 of NativeCanonical(t).
 func (d *Digester) NativeSum(t *Trajectory) (sum [32]byte) {
-	d.arrays.forget()
+	d.sums.forget()
 	d.row = t
 	d.digest(t, isPlace, sum[:0])
 	return sum
 }
 
 // ContentHash is ContentHash(t). If the last call was NativeSum of the same row,
-// its token arrays must be as they were then.
+// the columns turns, token_ids, loss_mask and logprobs must be as they were then,
+// or Forget be called in between; every other column may have changed.
 func (d *Digester) ContentHash(t *Trajectory) []byte {
 	if d.row != t {
-		d.arrays.forget()
+		d.sums.forget()
 	}
 	out := d.digest(t, notContent, make([]byte, 0, sha256.Size))
-	d.arrays.forget()
-	d.row = nil
+	d.Forget()
 	return out
+}
+
+// Forget says that the row of the last NativeSum may have changed anywhere.
+func (d *Digester) Forget() {
+	d.sums.forget()
+	d.row = nil
 }
 
 func (d *Digester) digest(t *Trajectory, skip func(string) bool, out []byte) []byte {
 	d.sink.Reset()
-	w := jsonWriter{dst: d.buf[:0], sink: d.sink, micros: true, skip: skip, arrays: &d.arrays}
+	w := jsonWriter{dst: d.buf[:0], sink: d.sink, micros: true, skip: skip, sums: d.sums}
 	w.row(Trajectories, reflect.ValueOf(t).Elem())
 	if d.buf = w.dst[:0]; cap(d.buf) > 16*flushAt {
-		d.buf = make([]byte, 0, flushAt+4096) // a giant text was in it
+		d.buf = make([]byte, 0, flushAt) // a giant text was in it
 	}
 	return d.sink.Sum(out)
-}
-
-// maxKept is the greatest number of elements of an array whose text is kept.
-const maxKept = 1 << 16
-
-// arrayTexts holds the texts of the number arrays of one row.
-type arrayTexts struct {
-	kept []arrayText // the first n are in use
-	n    int
-}
-
-type arrayText struct {
-	at   unsafe.Pointer // the array, kept alive by this
-	len  int
-	text []byte
-}
-
-// text is what write gives for the array, from the first call for it.
-func (a *arrayTexts) text(at unsafe.Pointer, n int, write func([]byte) []byte) []byte {
-	for i := range a.n {
-		if k := &a.kept[i]; k.at == at && k.len == n {
-			return k.text
-		}
-	}
-	if a.n == len(a.kept) {
-		a.kept = append(a.kept, arrayText{})
-	}
-	k := &a.kept[a.n]
-	a.n++
-	k.at, k.len, k.text = at, n, write(k.text[:0])
-	return k.text
-}
-
-func (a *arrayTexts) forget() {
-	for i := range a.n {
-		a.kept[i].at = nil
-	}
-	a.n = 0
 }
 
 func notContent(column string) bool {
@@ -109,20 +87,6 @@ func notContent(column string) bool {
 		return true
 	}
 	return isPlace(column)
-}
-
-// NativeCanonical is the bytes of which canon.SourceDigest is taken for a native
-// row: everything that was handed in, in canonical form, without the columns that
-// only the lake gives. It must be taken before Derive and before an id is minted.
-//
-// It is a function of the row struct alone, which is why the digest of a row is
-// the same by every route: a file, an append call, a protobuf message and an
-// Arrow table all become a Trajectory first, null and empty are one there, and
-// float32 columns hold float32 values.
-func NativeCanonical(t *Trajectory) []byte {
-	w := jsonWriter{micros: true, skip: isPlace}
-	w.row(Trajectories, reflect.ValueOf(t).Elem())
-	return w.dst
 }
 
 // AnnotationID is the id of an annotation that was handed in without one: "a-"

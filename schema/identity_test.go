@@ -2,9 +2,14 @@ package schema
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"trajlake/schema/canon"
@@ -12,15 +17,16 @@ import (
 )
 
 // The goldens of this file are format: a change of one makes every lake's rows
-// strangers to their next import.
+// strangers to their next import. They were computed with Python's struct, json
+// and hashlib.
 func TestContentHashGolden(t *testing.T) {
 	for _, c := range []struct{ name, in, text, hash string }{
-		{"smallest", `{"trajectory_id":"a","token_ids":[1]}`, `{"token_ids":[1],"trajectory_id":"a"}`, ""},
-		{"toy", toy, "", "6eb25c783ceb37073231eadab8e4553157b11e4114a5b22f63f3b6c7b2c964ee"},
+		{"smallest", `{"trajectory_id":"a","token_ids":[1]}`, `{"token_ids":"i32:1:67abdd721024f0ff4e0b3f4c2fc13bc5bad42d0b7851d456d88d203d15aaa450","trajectory_id":"a"}`, ""},
+		{"toy", toy, "", "a59b5c8d7351e795288b8b90a295200de83bedab7c3b0875b5e84862409e2ae2"},
 		{"left out", `{"trajectory_id":"a","token_ids":[1],"row_seq":5,"row_version":2,"ingested_at":5,"source":{"format":"native"},"source_digest":"00","content_hash":"00","import_loss":["x"],"flags":["y"],"turns":[],"metadata":{}}`,
-			`{"token_ids":[1],"trajectory_id":"a"}`, ""},
+			`{"token_ids":"i32:1:67abdd721024f0ff4e0b3f4c2fc13bc5bad42d0b7851d456d88d203d15aaa450","trajectory_id":"a"}`, ""},
 		{"times, floats, extra", `{"trajectory_id":"a","started_at":"2026-01-02T03:04:05.678901Z","reward":0.50,"logprobs":[-0.1],"token_ids":[1],"turns":[{"at":7,"usage":{}},{}],"metadata":{"b":"2","a":"1"},"zeta":{"b":1.0,"a":[null]}}`,
-			`{"extra":{"zeta":{"a":[null],"b":1}},"logprobs":[-0.1],"metadata":{"a":"1","b":"2"},"reward":0.5,"started_at":1767323045678901,"token_ids":[1],"trajectory_id":"a","turns":[{"at":7},{}]}`, ""},
+			`{"extra":{"zeta":{"a":[null],"b":1}},"logprobs":"f32:1:c0163c2ecd64a0a15ca02ecf8c7aef2d50721774aae0cc1fc14a092fbe999dbb","metadata":{"a":"1","b":"2"},"reward":0.5,"started_at":1767323045678901,"token_ids":"i32:1:67abdd721024f0ff4e0b3f4c2fc13bc5bad42d0b7851d456d88d203d15aaa450","trajectory_id":"a","turns":"json:2:29489938cbc081cb2d910ba15557eda509ade40d8b77375f3ecabba5eef703e0"}`, ""},
 	} {
 		got := hex.EncodeToString(ContentHash(fromJSON(t, c.in)))
 		want := c.hash
@@ -62,8 +68,22 @@ func TestContentHashStreams(t *testing.T) {
 		row.Turns = append(row.Turns, row.Turns[0])
 	}
 	row.TokenIDs = make([]int32, 300_000)
-	w := jsonWriter{micros: true, skip: notContent}
+	plain := func(columns ...string) []byte {
+		w := jsonWriter{micros: true, skip: func(name string) bool { return notContent(name) || !slices.Contains(columns, name) }}
+		w.row(Trajectories, reflect.ValueOf(row).Elem())
+		return w.dst
+	}
+	turns := plain("turns")
+	turnSum := sha256.Sum256(turns[len(`{"turns":`) : len(turns)-1])
+	ids := make([]byte, 4*len(row.TokenIDs))
+	idSum := sha256.Sum256(ids)
+	w := jsonWriter{micros: true, skip: notContent, sums: newColumnSums()}
 	w.row(Trajectories, reflect.ValueOf(row).Elem())
+	for _, want := range []string{fmt.Sprintf(`"turns":"json:%d:%x"`, len(row.Turns), turnSum), fmt.Sprintf(`"token_ids":"i32:300000:%x"`, idSum)} {
+		if !strings.Contains(string(w.dst), want) {
+			t.Errorf("no %s in %.3000s", want, w.dst)
+		}
+	}
 	if sum := sha256.Sum256(w.dst); string(sum[:]) != string(ContentHash(row)) {
 		t.Error("the streamed hash differs")
 	}
@@ -99,6 +119,11 @@ func TestDigester(t *testing.T) {
 			row.LossMask = append(row.LossMask, int8(r.IntN(2)))
 		}
 		check(row, func() { Derive(row); row.TrajectoryID += "x" })
+		check(row, func() { row.Turns = append(row.Turns, Turn{Role: p("user")}) })
+		check(row, func() {
+			d.Forget()
+			row.Turns[len(row.Turns)-1].Text = p("moved")
+		})
 		for i := range row.TokenIDs {
 			row.TokenIDs[i]++
 		}
@@ -112,7 +137,7 @@ func TestDigester(t *testing.T) {
 			t.Fatalf("content hash of another row %x, want %x", got, want)
 		}
 	}
-	check(&Trajectory{TrajectoryID: "long", TokenIDs: make([]int32, 3*maxKept)}, func() {})
+	check(&Trajectory{TrajectoryID: "long", TokenIDs: make([]int32, 300_000)}, func() {})
 }
 
 func TestAddingAColumnChangesNoHash(t *testing.T) {
@@ -129,7 +154,7 @@ func TestAddingAColumnChangesNoHash(t *testing.T) {
 		List         []string `parquet:"newer_list,optional,list"`
 	}
 	v := next{TrajectoryID: "a", TokenIDs: []int32{1}, Turns: []turn{{Role: p("user"), Text: p("x")}}}
-	w := jsonWriter{sink: sha256.New(), micros: true, skip: notContent}
+	w := jsonWriter{sink: sha256.New(), micros: true, skip: notContent, sums: newColumnSums()}
 	columns := fieldsOf(reflect.TypeFor[next]())
 	w.row(&Table{Columns: columns, plan: planOf("next", columns)}, reflect.ValueOf(&v).Elem())
 	old := &Trajectory{TrajectoryID: "a", TokenIDs: []int32{1}, Turns: []Turn{{Role: p("user"), Text: p("x")}}}
@@ -139,14 +164,51 @@ func TestAddingAColumnChangesNoHash(t *testing.T) {
 }
 
 func TestNativeCanonical(t *testing.T) {
-	a := fromJSON(t, `{"token_ids":[1,2.0],"reward":5e-1,"sampling":{},"turns":[],"logprobs":[-0.110000000000000001,0],"started_at":"1970-01-01T01:00:00+01:00","foo":{"x":1.0,"y":null}}`)
-	want := `{"extra":{"foo":{"x":1}},"logprobs":[-0.11,0],"reward":0.5,"started_at":0,"token_ids":[1,2]}`
-	if got := string(NativeCanonical(a)); got != want {
-		t.Errorf("got %s", got)
+	const want = `{"extra":{"foo":{"x":1}},"logprobs":"f32:2:79d4bda5e21cc40ce6aa22250a6aa8eccff310024d5c28e8c6cc9c7e4873bf35",` +
+		`"loss_mask":"i8:2:47dc540c94ceb704a23875c11273e16bb0b8a87aed84de911f2133568115f254","reward":0.5,"started_at":0,` +
+		`"token_ids":"i32:2:34fb5c825de7ca4aea6e712f19d439c1da0c92c37b423936c5f618545ca4fa1f"}`
+	for _, in := range []string{
+		`{"token_ids":[1,2.0],"loss_mask":[true,0],"reward":5e-1,"sampling":{},"turns":[],"logprobs":[-0.110000000000000001,0],"started_at":"1970-01-01T01:00:00+01:00","foo":{"x":1.0,"y":null}}`,
+		`{"started_at":0,"logprobs":[-0.11,-0.0],"loss_mask":[1,0],"token_ids":[1e0,2],"reward":0.5,"row_seq":7,"extra":"{\"foo\":{\"x\":1}}","metadata":{}}`,
+	} {
+		if got := string(NativeCanonical(fromJSON(t, in))); got != want {
+			t.Errorf("%s: got %s", in, got)
+		}
 	}
-	b := fromJSON(t, `{"started_at":0,"logprobs":[-0.11,-0.0],"token_ids":[1,2],"reward":0.5,"row_seq":7,"extra":"{\"foo\":{\"x\":1}}","metadata":{}}`)
-	if got := string(NativeCanonical(b)); got != want {
-		t.Errorf("got %s", got)
+}
+
+// TestNumbersArePacked compares the memory of numbers, which is what is hashed
+// here, with values packed one by one, as other machines do it.
+func TestNumbersArePacked(t *testing.T) {
+	const seed = 9
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for _, n := range []int{1, 2, 7, 20_000} {
+		ids, logprobs := make([]int32, n), make([]float32, n)
+		for i := range n {
+			ids[i], logprobs[i] = int32(r.Uint32()), -r.Float32()
+		}
+		logprobs[r.IntN(n)] = float32(math.Copysign(0, -1))
+		var want, wantLogprobs []byte
+		for i := range n {
+			want = binary.LittleEndian.AppendUint32(want, uint32(ids[i]))
+			wantLogprobs = binary.LittleEndian.AppendUint32(wantLogprobs, math.Float32bits(logprobs[i]+0)) // -0 + 0 is 0
+		}
+		s := newColumnSums()
+		for name, c := range map[string]struct {
+			pack func()
+			want []byte
+		}{
+			"i32":             {func() { s.packInts(ids) }, want},
+			"i32, one by one": {func() { s.pack(n, func(i int) uint32 { return uint32(ids[i]) }) }, want},
+			"f32":             {func() { s.packFloats(logprobs) }, wantLogprobs},
+		} {
+			s.sink.Reset()
+			c.pack()
+			if sum := sha256.Sum256(c.want); string(s.sink.Sum(nil)) != string(sum[:]) {
+				t.Errorf("%d numbers, %s: other bytes were hashed", n, name)
+			}
+		}
 	}
 }
 

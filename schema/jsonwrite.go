@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"unsafe"
 
 	"trajlake/schema/canon"
 )
@@ -75,7 +74,7 @@ type jsonWriter struct {
 	dst    []byte
 	sink   hash.Hash
 	micros bool                     // times as integers
-	arrays *arrayTexts              // nil, or what is kept of number arrays
+	sums   *columnSums              // nil, or: large columns stand as their sums
 	skip   func(column string) bool // top-level columns to leave out
 }
 
@@ -217,6 +216,9 @@ func (w *jsonWriter) list(c *Column, f reflect.Value) {
 		w.dst = append(w.dst, '"')
 		return
 	}
+	if w.sums != nil && w.sums.column(w, c, f) {
+		return
+	}
 	w.dst = append(w.dst, '[')
 	switch a := f.Interface().(type) {
 	case []int32:
@@ -253,28 +255,10 @@ func appendFloats(dst []byte, v []float32) []byte {
 const numbersAtOnce = 1024
 
 func writeNumbers[T int8 | int32 | float32](w *jsonWriter, v []T, write func([]byte, []T) []byte) {
-	if len(v) == 0 {
-		return
-	}
-	if w.arrays != nil && len(v) <= maxKept {
-		w.through(w.arrays.text(unsafe.Pointer(unsafe.SliceData(v)), len(v), func(dst []byte) []byte { return write(dst, v) }))
-		return
-	}
 	for i := 0; i < len(v); i += numbersAtOnce {
 		w.comma(i)
 		w.dst = write(w.dst, v[i:min(len(v), i+numbersAtOnce)])
 	}
-}
-
-// through writes a longer text without a copy where there is a sink.
-func (w *jsonWriter) through(text []byte) {
-	if w.sink == nil || len(text) < flushAt/8 {
-		w.dst = append(w.dst, text...)
-		return
-	}
-	w.sink.Write(w.dst)
-	w.dst = w.dst[:0]
-	w.sink.Write(text)
 }
 
 func (w *jsonWriter) comma(i int) {

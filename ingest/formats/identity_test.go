@@ -3,6 +3,7 @@ package formats
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -126,20 +127,41 @@ func TestNothingLost(t *testing.T) {
 			if rec.Err != nil {
 				continue
 			}
-			for _, l := range lost(rec) {
+			canonical := rec.Canonical
+			if im.Name() == "native" { // large columns stand in it as their sums
+				canonical = documentAt(t, data, rec.Index)
+			}
+			for _, l := range lost(rec, canonical) {
 				t.Errorf("%s record %d: %s", name, rec.Index, l)
 			}
 		}
 	}
 }
 
+// documentAt is the canonical JSON of a file's document with the index.
+func documentAt(t *testing.T, data []byte, index int64) []byte {
+	t.Helper()
+	for sc := canon.NewScanner(bytes.NewReader(data), canon.ScanOptions{}); ; {
+		rec, err := sc.Next()
+		var bad *canon.RecordError
+		switch {
+		case errors.As(err, &bad):
+			continue
+		case err != nil:
+			t.Fatalf("no document %d: %v", index, err)
+		case int64(rec.Index) == index:
+			return canon.Append(nil, rec.Value)
+		}
+	}
+}
+
 // lost lists the texts of a record's source that are not in its row.
-func lost(rec Record) (out []string) {
+func lost(rec Record, canonical []byte) (out []string) {
 	var b strings.Builder
 	row, _ := canon.Parse(schema.AppendJSON(nil, rec.Row), canon.Limits{})
 	gather(&b, row)
 	have := b.String()
-	v, _ := canon.Parse(rec.Canonical, canon.Limits{})
+	v, _ := canon.Parse(canonical, canon.Limits{})
 	if v.Has("choice") { // one of several answers: the others are other rows
 		return nil
 	}

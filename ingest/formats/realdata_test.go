@@ -294,7 +294,7 @@ func TestRealNothingLost(t *testing.T) {
 				if n++; n > 10 || rec.Err != nil {
 					break
 				}
-				for _, l := range lost(rec) {
+				for _, l := range lost(rec, rec.Canonical) {
 					t.Errorf("%s record %d: %s", filepath.Base(name), rec.Index, l)
 				}
 			}
