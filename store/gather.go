@@ -5,12 +5,11 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+	"golang.org/x/sync/errgroup"
 
 	"trajlake/schema"
 	"trajlake/schema/fault"
@@ -56,18 +55,21 @@ func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (
 		}
 		parts = append(parts, g)
 	}
-	recs, err := pl.gatherParts(ctx, parts)
-	if err != nil {
-		return nil, err
-	}
-	if len(recs) == 0 {
+	if len(parts) == 0 {
 		return pl.empty()
 	}
-	rec := recs[0]
-	if len(recs) > 1 {
-		if rec, err = datafile.Concat(recs); err != nil {
+	var recs []arrow.Record
+	for len(parts) > 0 {
+		n := min(len(parts), gatherFiles)
+		rec, err := pl.gatherParts(ctx, parts[:n])
+		if err != nil {
 			return nil, err
 		}
+		recs, parts = append(recs, rec), parts[n:]
+	}
+	rec, err := datafile.Concat(recs)
+	if err != nil {
+		return nil, err
 	}
 	back := make([]int, len(order))
 	inOrder := true
@@ -85,42 +87,73 @@ func (s *Snapshot) Gather(ctx context.Context, seqs []int64, columns []string) (
 type gathering struct {
 	p    part
 	seqs []int64
+	// Of the open file:
+	file *datafile.File
+	done func()
+	rows []int64
 }
 
-// gatherers is how many files are read at a time: what counts on a store across
-// a network is the number of waits one after the other.
-const gatherers = 8
+const (
+	gatherers   = 8   // files opened at a time: over a network waits count
+	gatherFiles = 256 // files of one pass, which are open until it ends
+)
 
-func (pl *plan) gatherParts(ctx context.Context, parts []gathering) ([]arrow.Record, error) {
-	recs := make([]arrow.Record, len(parts))
-	errs := make([]error, len(parts))
-	if len(parts) == 1 {
-		recs[0], errs[0] = pl.gatherPart(ctx, parts[0].p, parts[0].seqs)
-		return recs, errs[0]
-	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(gatherers, len(parts)) {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(parts) {
-					return
-				}
-				recs[i], errs[i] = pl.gatherPart(ctx, parts[i].p, parts[i].seqs)
-				if errs[i] != nil {
-					next.Store(int64(len(parts))) // no more of it
-				}
+// gatherParts fetches the places of some files, all of one after the other's.
+func (pl *plan) gatherParts(ctx context.Context, parts []gathering) (arrow.Record, error) {
+	defer func() {
+		for i := range parts {
+			if parts[i].done != nil {
+				parts[i].done()
 			}
-		})
+		}
+	}()
+	e, opening := errgroup.WithContext(ctx)
+	e.SetLimit(gatherers)
+	for i := range parts {
+		g := &parts[i]
+		if len(parts) == 1 {
+			if err := pl.open(ctx, g); err != nil {
+				return nil, err
+			}
+			break
+		}
+		e.Go(func() error { return pl.open(opening, g) })
 	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
+	if err := e.Wait(); err != nil {
+		return nil, err
+	}
+	phys := pl.phys
+	if slices.ContainsFunc(parts, func(g gathering) bool { return g.p.file.PlacesColumns }) {
+		phys = slices.Concat(phys, []string{"row_version"})
+	} else if len(phys) == 0 {
+		phys = []string{"trajectory_id"}
+	}
+	picks := make([]datafile.Pick, len(parts))
+	for i, g := range parts {
+		picks[i] = datafile.Pick{File: g.file, Rows: g.rows}
+	}
+	rec, err := datafile.Gather(ctx, picks, phys)
+	if err != nil {
+		return nil, fault.Wrap("gather rows", err)
+	}
+	var seqs, versions []int64
+	for _, g := range parts {
+		at := len(seqs)
+		seqs = append(seqs, g.seqs...)
+		if g.p.file.PlacesColumns {
+			col := array.NewSlice(rec.Column(len(pl.phys)), int64(at), int64(len(seqs)))
+			own, err := longs(col, g.p, "row_version")
+			if err != nil {
+				return nil, err
+			}
+			versions = append(versions, own...)
+			continue
+		}
+		for range g.seqs {
+			versions = append(versions, g.p.file.Version)
 		}
 	}
-	return recs, nil
+	return pl.serve(placed{project(rec, len(pl.phys)), seqs, versions}, pl.phys, pl.columns)
 }
 
 // empty is a record of no rows with the plan's columns.
@@ -158,53 +191,29 @@ func (pl *plan) inPart(p part, seq int64) bool {
 	return ok && seq <= last && seq < p.limit
 }
 
-// gatherPart fetches ascending places of one file.
-func (pl *plan) gatherPart(ctx context.Context, p part, seqs []int64) (arrow.Record, error) {
+// open opens a file and finds the rows of its places.
+func (pl *plan) open(ctx context.Context, g *gathering) (err error) {
 	l := pl.s.lake
-	rows := make([]int64, len(seqs))
-	versions := make([]int64, len(seqs))
-	if dense(p.file) {
-		for i, s := range seqs {
-			rows[i] = s - p.file.FirstSeq
+	g.rows = make([]int64, len(g.seqs))
+	if dense(g.p.file) {
+		for i, s := range g.seqs {
+			g.rows[i] = s - g.p.file.FirstSeq
 		}
 	} else {
-		all, err := l.places(ctx, p)
+		all, err := l.places(ctx, g.p)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for i, s := range seqs {
+		for i, s := range g.seqs {
 			r, ok := slices.BinarySearch(all, s)
 			if !ok {
-				return nil, fault.New(fault.Gone, "gather rows", "the row with the place %d was deleted", s)
+				return fault.New(fault.Gone, "gather rows", "the row with the place %d was deleted", s)
 			}
-			rows[i] = int64(r)
+			g.rows[i] = int64(r)
 		}
 	}
-	file, done, err := l.files.open(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	phys := pl.phys
-	if p.file.PlacesColumns {
-		phys = slices.Concat(phys, []string{"row_version"})
-	} else if len(phys) == 0 {
-		phys = []string{"trajectory_id"}
-	}
-	rec, err := file.Gather(ctx, rows, phys)
-	if err != nil {
-		return nil, fault.Wrap("gather rows", err)
-	}
-	if p.file.PlacesColumns {
-		if versions, err = longs(rec.Column(len(pl.phys)), p, "row_version"); err != nil {
-			return nil, err
-		}
-	} else {
-		for i := range versions {
-			versions[i] = p.file.Version
-		}
-	}
-	return pl.serve(placed{project(rec, len(pl.phys)), seqs, versions}, pl.phys, pl.columns)
+	g.file, g.done, err = l.files.open(ctx, g.p)
+	return err
 }
 
 // quote is id as a string literal of a predicate.

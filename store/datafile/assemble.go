@@ -16,9 +16,66 @@ import (
 // at level def; the levels of the rows themselves are 0 and 0.
 type scope struct{ def, rep int }
 
-// assembler turns streams, one per leaf, into arrays.
+// assembler turns streams, one per leaf, into arrays. A leaf without a stream is
+// null in all of its entries.
 type assembler struct {
 	streams []*stream // by leaf index
+	zeros   []byte    // what null slots hold, shared
+}
+
+// needed lists the leaves that arrays of the fields are made from. Of those that
+// are null all over the files only the ones are needed whose levels tell the
+// lengths of a list or which structs are null.
+func needed(fields []*field, files []*File) []*leaf {
+	n := &needs{files: files, seen: make([]bool, len(files[0].leaves))}
+	for _, f := range fields {
+		n.field(f, scope{})
+	}
+	return n.leaves
+}
+
+type needs struct {
+	files  []*File
+	seen   []bool
+	leaves []*leaf
+}
+
+func (n *needs) field(f *field, in scope) {
+	if f == nil {
+		return
+	}
+	switch f.col.Kind {
+	case schema.Struct:
+		if f.def > in.def {
+			n.add(f.probe)
+		}
+	case schema.List, schema.Map:
+		n.add(f.probe)
+		in = scope{f.elemDef, f.elemRep}
+	default:
+		if !n.blank(f.leaf) {
+			n.add(f.leaf)
+		}
+	}
+	for _, k := range f.kids {
+		n.field(k, in)
+	}
+}
+
+func (n *needs) blank(l *leaf) bool {
+	for _, f := range n.files {
+		if !f.blank[l.index] {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *needs) add(l *leaf) {
+	if !n.seen[l.index] {
+		n.seen[l.index] = true
+		n.leaves = append(n.leaves, l)
+	}
 }
 
 // record builds a record of n rows.
@@ -27,7 +84,7 @@ func (a *assembler) record(s *arrow.Schema, fields []*field, n int) (arrow.Recor
 	for i := range fields {
 		var d arrow.ArrayData
 		if f := fields[i]; f == nil {
-			d = nulls(s.Field(i).Type, n)
+			d = a.nulls(s.Field(i).Type, n)
 		} else {
 			var err error
 			if d, err = a.array(f, scope{}, n); err != nil {
@@ -98,14 +155,18 @@ func (f *field) validity(s *stream, in scope, n, def int) (*memory.Buffer, int, 
 }
 
 func (a *assembler) structs(f *field, in scope, n int) (arrow.ArrayData, error) {
-	valid, missing, err := f.validity(a.streams[f.probe.index], in, n, f.def)
-	if err != nil {
-		return nil, err
+	var valid *memory.Buffer
+	var missing int
+	var err error
+	if s := a.streams[f.probe.index]; s != nil || f.def > in.def {
+		if valid, missing, err = f.validity(s, in, n, f.def); err != nil {
+			return nil, err
+		}
 	}
 	kids := make([]arrow.ArrayData, len(f.kids))
 	for i, k := range f.kids {
 		if k == nil {
-			kids[i] = nulls(f.typ.(*arrow.StructType).Field(i).Type, n)
+			kids[i] = a.nulls(f.typ.(*arrow.StructType).Field(i).Type, n)
 		} else if kids[i], err = a.array(k, in, n); err != nil {
 			return nil, err
 		}
@@ -193,6 +254,9 @@ func (a *assembler) maps(f *field, in scope, n int) (arrow.ArrayData, error) {
 // scalars places a leaf's values into its slots.
 func (a *assembler) scalars(f *field, in scope, n int) (arrow.ArrayData, error) {
 	s := a.streams[f.leaf.index]
+	if s == nil {
+		return a.nulls(f.typ, n), nil
+	}
 	if s.leaf.rep != in.rep {
 		return nil, disagree(f)
 	}
@@ -333,29 +397,36 @@ func doubles(v *values) []float64 {
 }
 
 // nulls is an array of n nulls of any type of the schema.
-func nulls(t arrow.DataType, n int) arrow.ArrayData {
-	valid := buf(make([]byte, (n+7)/8))
-	bufs := []*memory.Buffer{valid}
+func (a *assembler) nulls(t arrow.DataType, n int) arrow.ArrayData {
+	bufs := []*memory.Buffer{a.zero((n + 7) / 8)}
 	var kids []arrow.ArrayData
 	switch t := t.(type) {
 	case *arrow.StructType:
 		for _, f := range t.Fields() {
-			kids = append(kids, nulls(f.Type, n))
+			kids = append(kids, a.nulls(f.Type, n))
 		}
 	case *arrow.MapType:
-		bufs = append(bufs, buf(make([]byte, 4*(n+1))))
-		kids = append(kids, nulls(t.Elem(), 0))
+		bufs = append(bufs, a.zero(4*(n+1)))
+		kids = append(kids, a.nulls(t.Elem(), 0))
 	case *arrow.ListType:
-		bufs = append(bufs, buf(make([]byte, 4*(n+1))))
-		kids = append(kids, nulls(t.Elem(), 0))
+		bufs = append(bufs, a.zero(4*(n+1)))
+		kids = append(kids, a.nulls(t.Elem(), 0))
 	case *arrow.StringType, *arrow.BinaryType:
-		bufs = append(bufs, buf(make([]byte, 4*(n+1))), buf(nil))
+		bufs = append(bufs, a.zero(4*(n+1)), buf(nil))
 	case *arrow.BooleanType:
-		bufs = append(bufs, buf(make([]byte, (n+7)/8)))
+		bufs = append(bufs, a.zero((n+7)/8))
 	case arrow.FixedWidthDataType:
-		bufs = append(bufs, buf(make([]byte, t.BitWidth()/8*n)))
+		bufs = append(bufs, a.zero(t.BitWidth()/8*n))
 	}
 	return array.NewData(t, n, bufs, kids, n, 0)
+}
+
+// zero is a buffer of n zero bytes that others share.
+func (a *assembler) zero(n int) *memory.Buffer {
+	if n > len(a.zeros) {
+		a.zeros = make([]byte, max(n, 2*len(a.zeros), 1<<10))
+	}
+	return buf(a.zeros[:n:n])
 }
 
 // RecordBytes is how many bytes the buffers of a record hold.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -43,6 +44,7 @@ type File struct {
 	shape  *fileShape
 	leaves []*leaf
 	groups []group
+	blank  []bool // of each leaf: the file's statistics say that all of it is null
 	index  []byte // the page indexes, when they stand together
 	idxOff int64
 	cache  *Cache
@@ -235,6 +237,11 @@ func (f *File) indexBytes(off int64, n int32) ([]byte, error) {
 // checkGroups checks every number of the footer that later code relies on.
 func (f *File) checkGroups() error {
 	f.groups = make([]group, len(f.meta.groups))
+	f.blank = make([]bool, len(f.leaves))
+	ours := strings.HasPrefix(f.meta.createdBy, CreatedBy) // others have counted nulls of lists in various ways
+	for j := range f.blank {
+		f.blank[j] = ours
+	}
 	var rows int64
 	for i := range f.meta.groups {
 		m := &f.meta.groups[i]
@@ -251,6 +258,7 @@ func (f *File) checkGroups() error {
 				return fmt.Errorf("row group %d: %w", i, err)
 			}
 			g.chunks[j].chunkMeta = c
+			f.blank[j] = f.blank[j] && c.stats.nulls == c.values
 		}
 		f.groups[i] = g
 		rows += m.rows

@@ -2,8 +2,10 @@ package datafile
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sort"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"golang.org/x/sync/errgroup"
@@ -12,10 +14,20 @@ import (
 )
 
 const (
-	gatherGap   = 32 << 10 // pages at most this far apart are read together
-	gatherBlock = 8 << 20
-	gatherMax   = 1 << 30 // stored bytes of one Gather
+	gatherGap  = 32 << 10 // pages at most this far apart are read together over a network,
+	localGap   = 4 << 10  // and from a local file
+	gatherMax  = 1 << 30  // stored bytes of one file
+	gatherWave = 64 << 20 // stored bytes in memory at a time, one file's at least
+	gatherWide = 8        // files read at a time
+	crowd      = 64 << 10 // stored bytes from which on leaves are decoded side by side
 )
+
+// Pick is the rows that Gather wants of one file, by position; a position may
+// stand more than once.
+type Pick struct {
+	File *File
+	Rows []int64
+}
 
 // Gather reads single rows by their position in the file, in the order given; a
 // position may stand more than once. It reads only the pages that hold the rows,
@@ -23,46 +35,160 @@ const (
 //
 // Errors: fault.Usage for a position outside of the file, fault.Exhausted when
 // the rows do not fit one record (gather fewer), otherwise as for Read.
-func (f *File) Gather(ctx context.Context, rows []int64, columns []string) (rec arrow.Record, err error) {
-	defer f.recover("gather from", &err)
-	rec, err = f.gather(ctx, rows, columns)
-	return rec, f.fault("gather from", err)
+func (f *File) Gather(ctx context.Context, rows []int64, columns []string) (arrow.Record, error) {
+	return Gather(ctx, []Pick{{f, rows}}, columns)
 }
 
-func (f *File) gather(ctx context.Context, rows []int64, columns []string) (arrow.Record, error) {
-	sch, fields, err := f.projection(columns)
-	if err != nil {
-		return nil, err
+// Gather reads rows of several files of one table into one record: the rows of
+// the first pick, then those of the second, and so on, each as File.Gather gives
+// them. Errors are those of File.Gather, and fault.Usage without any pick.
+func Gather(ctx context.Context, picks []Pick, columns []string) (arrow.Record, error) {
+	if len(picks) == 0 {
+		return nil, fault.New(fault.Usage, "gather rows", "of no file")
 	}
-	var leaves []*leaf
-	for _, x := range fields {
-		leaves = x.leaves(leaves)
-	}
-	spots, err := f.spots(rows)
-	if err != nil {
-		return nil, err
-	}
-	g := &gatherer{f: f, dec: decoders.Get().(*decoder), want: map[int64]*wanted{}}
-	defer g.dec.release()
-	if err := g.plan(spots, leaves); err != nil {
-		return nil, err
-	}
-	if err := g.fetch(ctx); err != nil {
-		return nil, err
-	}
-	a := assembler{streams: make([]*stream, len(f.leaves))}
-	for _, l := range leaves {
-		if a.streams[l.index], err = g.stream(ctx, l, spots); err != nil {
+	var recs []arrow.Record
+	for i := 0; i < len(picks); { // files whose columns are alike go together
+		j := i + 1
+		for j < len(picks) && picks[j].File.shape == picks[i].File.shape {
+			j++
+		}
+		rec, err := gather(ctx, picks[i:j], columns)
+		if err != nil {
 			return nil, err
 		}
+		recs = append(recs, rec)
+		i = j
 	}
-	return a.record(sch, fields, len(rows))
+	return Concat(recs)
+}
+
+func gather(ctx context.Context, picks []Pick, columns []string) (arrow.Record, error) {
+	first := picks[0].File
+	sch, fields, err := first.projection(columns)
+	if err != nil {
+		return nil, first.fault("gather from", err)
+	}
+	files := make([]*File, len(picks))
+	for i, p := range picks {
+		files[i] = p.File
+	}
+	g := &gatherer{leaves: needed(fields, files)}
+	back, err := g.plan(picks)
+	if err != nil {
+		return nil, err
+	}
+	g.streams = make([]*stream, len(g.leaves))
+	for i := 0; i < len(g.hauls); {
+		j, bytes := i, int64(0)
+		for ; j < len(g.hauls) && (j == i || bytes+g.hauls[j].bytes <= gatherWave); j++ {
+			bytes += g.hauls[j].bytes
+		}
+		if err := g.wave(ctx, g.hauls[i:j], bytes); err != nil {
+			return nil, err
+		}
+		i = j
+	}
+	a := assembler{streams: make([]*stream, len(first.leaves))}
+	n := 0
+	for _, p := range picks {
+		n += len(p.Rows)
+	}
+	for i, l := range g.leaves {
+		a.streams[l.index] = g.streams[i]
+	}
+	var rec arrow.Record
+	func() {
+		defer first.recover("gather from", &err)
+		rec, err = a.record(sch, fields, n)
+	}()
+	if err != nil {
+		return nil, first.fault("gather from", err)
+	}
+	if back != nil {
+		return GatherRecord(rec, back)
+	}
+	return rec, nil
+}
+
+// gatherer is one Gather of files with the same columns on its way.
+type gatherer struct {
+	leaves  []*leaf   // that are read
+	streams []*stream // of each
+	hauls   []*haul
+}
+
+// haul is what is wanted of one file.
+type haul struct {
+	f     *File
+	spots []place // ascending
+	want  []wanted
+	runs  [][]run // of each leaf, in the order of spots
+	bytes int64   // to be read
 }
 
 // place is a wanted row: its row group and its position in it.
 type place struct {
 	group int
 	row   int64
+}
+
+// wanted is a page, or a dictionary, or a whole chunk without page index.
+type wanted struct {
+	off, size int64
+	buf       []byte
+	page      *page // from the cache
+}
+
+// run is spots [from, to), which lie in one page.
+type run struct {
+	page, dict int // indexes of haul.want; dict is -1 for none
+	loc        int // index of the page in the chunk, -1 for all of the chunk
+	from, to   int
+}
+
+// plan finds the pages. Rows are taken in ascending order; back is where each
+// one wanted then stands, nil if they were in that order already.
+func (g *gatherer) plan(picks []Pick) (back []int, err error) {
+	sorted := true
+	at := 0
+	for _, p := range picks {
+		h := &haul{f: p.File}
+		rows := p.Rows
+		if !slices.IsSorted(rows) {
+			if sorted {
+				sorted, back = false, upTo(at)
+			}
+			order := upTo(len(rows))
+			slices.SortStableFunc(order, func(a, b int) int { return int(min(max(rows[a]-rows[b], -1), 1)) })
+			rows = make([]int64, len(order))
+			back = append(back, order...)
+			for i, o := range order {
+				rows[i] = p.Rows[o]
+				back[at+o] = at + i
+			}
+		} else if !sorted {
+			for i := range rows {
+				back = append(back, at+i)
+			}
+		}
+		at += len(rows)
+		if h.spots, err = p.File.spots(rows); err == nil {
+			err = h.plan(g.leaves)
+		}
+		if err != nil {
+			return nil, p.File.fault("gather from", err)
+		}
+		g.hauls = append(g.hauls, h)
+	}
+	return back, nil
+}
+
+func upTo(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
 }
 
 func (f *File) spots(rows []int64) ([]place, error) {
@@ -80,210 +206,12 @@ func (f *File) spots(rows []int64) ([]place, error) {
 	return out, nil
 }
 
-// wanted is a page, or a dictionary, or a whole chunk without page index.
-type wanted struct {
-	off, size int64
-	buf       []byte
-	page      *page
-}
-
-// gatherer is one Gather on its way.
-type gatherer struct {
-	f    *File
-	dec  *decoder
-	want map[int64]*wanted // by offset in the file
-	need []*wanted         // those that must be read
-}
-
 // locate gives the index of the page that holds a row.
 func locate(locs []pageLoc, row int64) int {
 	if len(locs) == 1 {
 		return 0
 	}
 	return sort.Search(len(locs), func(i int) bool { return locs[i].row > row }) - 1
-}
-
-// plan lists what must be read. Pages of scalar columns may be cached.
-func (g *gatherer) plan(spots []place, leaves []*leaf) error {
-	var total int64
-	for _, l := range leaves {
-		for _, s := range spots {
-			grp := &g.f.groups[s.group]
-			locs, err := g.f.pages(grp, l)
-			if err != nil {
-				return err
-			}
-			c := &grp.chunks[l.index]
-			if locs == nil {
-				g.add(c.start(), c.size)
-				continue
-			}
-			p := locs[locate(locs, s.row)]
-			if w := g.add(p.off, int64(p.size)); w != nil {
-				if l.rep == 0 {
-					w.page = g.f.cache.get(g.f, p.off)
-				}
-				if n := locs[0].off - c.start(); n > 0 && w.page == nil {
-					g.add(c.start(), n)
-				}
-			}
-		}
-	}
-	for _, w := range g.want {
-		if w.page == nil {
-			g.need = append(g.need, w)
-			total += w.size
-		}
-	}
-	if total > gatherMax {
-		return fault.New(fault.Exhausted, "", "%d rows need %d bytes", len(spots), total).WithHint("gather fewer rows at a time")
-	}
-	return nil
-}
-
-// add notes something to read; nil if it was noted before.
-func (g *gatherer) add(off, size int64) *wanted {
-	if g.want[off] != nil {
-		return nil
-	}
-	w := &wanted{off: off, size: size}
-	g.want[off] = w
-	return w
-}
-
-// fetch reads what is needed, neighbours together.
-func (g *gatherer) fetch(ctx context.Context) error {
-	slices.SortFunc(g.need, func(a, b *wanted) int { return int(min(max(a.off-b.off, -1), 1)) })
-	var blocks [][]*wanted
-	for i := 0; i < len(g.need); {
-		end := g.need[i].off + g.need[i].size
-		j := i + 1
-		for ; j < len(g.need); j++ {
-			w := g.need[j]
-			if w.off > end+gatherGap || w.off+w.size-g.need[i].off > gatherBlock {
-				break
-			}
-			end = max(end, w.off+w.size)
-		}
-		blocks = append(blocks, g.need[i:j])
-		i = j
-	}
-	if g.f.par == 1 || len(blocks) < 2 {
-		for _, b := range blocks {
-			if err := g.read(ctx, b); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	e, ctx := errgroup.WithContext(ctx)
-	e.SetLimit(g.f.par)
-	for _, b := range blocks {
-		e.Go(func() error { return g.read(ctx, b) })
-	}
-	return e.Wait()
-}
-
-func (g *gatherer) read(ctx context.Context, block []*wanted) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	from := block[0].off
-	var to int64
-	for _, w := range block {
-		to = max(to, w.off+w.size)
-	}
-	b := make([]byte, to-from)
-	if err := g.f.readAt(b, from); err != nil {
-		return err
-	}
-	for _, w := range block {
-		w.buf = b[w.off-from : w.off-from+w.size : w.off-from+w.size]
-	}
-	return nil
-}
-
-// stream puts a leaf's rows together, in the order wanted.
-func (g *gatherer) stream(ctx context.Context, l *leaf, spots []place) (*stream, error) {
-	s := &stream{leaf: l}
-	var n, size float64
-	var stored int64
-	for _, at := range spots {
-		grp := &g.f.groups[at.group]
-		c := &grp.chunks[l.index]
-		n += float64(c.values) / float64(grp.rows)
-		size += float64(c.raw) / float64(grp.rows)
-		stored = max(stored, c.size)
-	}
-	s.reserve(1.3*n+8, 1.3*size+64, stored)
-	for _, at := range spots {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		grp := &g.f.groups[at.group]
-		locs, err := g.f.pages(grp, l)
-		if err != nil {
-			return nil, err
-		}
-		var p *page
-		if locs == nil {
-			p, err = g.whole(grp, l)
-		} else {
-			i := locate(locs, at.row)
-			if lone := rowsIn(grp, locs, i) == 1 && l.rep > 0; lone { // decode in place
-				if err := g.lone(s, grp, l, locs, i); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			p, err = g.page(grp, l, locs, i)
-		}
-		if err != nil {
-			return nil, err
-		}
-		k := int(at.row - p.first)
-		if err := s.appendRows(p, k, k+1); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// page decodes a page once.
-func (g *gatherer) page(grp *group, l *leaf, locs []pageLoc, i int) (*page, error) {
-	loc := locs[i]
-	w := g.want[loc.off]
-	if w.page != nil {
-		return w.page, nil
-	}
-	c := grp.chunks[l.index].chunkMeta
-	dict, err := g.dict(c, l, locs)
-	if err != nil {
-		return nil, err
-	}
-	rows := rowsIn(grp, locs, i)
-	p := &page{stream: stream{leaf: l}, first: loc.row}
-	if err := g.dec.page(&p.stream, w.buf, c, dict, int(rows)); err != nil {
-		return nil, err
-	}
-	if err := p.seal(int(rows)); err != nil {
-		return nil, err
-	}
-	w.page, w.buf = p, nil
-	if l.rep == 0 {
-		g.f.cache.put(g.f, loc.off, p)
-	}
-	return p, nil
-}
-
-// lone decodes a page of one row to s.
-func (g *gatherer) lone(s *stream, grp *group, l *leaf, locs []pageLoc, i int) error {
-	c := grp.chunks[l.index].chunkMeta
-	dict, err := g.dict(c, l, locs)
-	if err != nil {
-		return err
-	}
-	return g.dec.page(s, g.want[locs[i].off].buf, c, dict, 1)
 }
 
 // rowsIn is how many rows page i has.
@@ -294,38 +222,293 @@ func rowsIn(grp *group, locs []pageLoc, i int) int64 {
 	return grp.rows - locs[i].row
 }
 
-// dict decodes a chunk's dictionary once; nil if it has none.
-func (g *gatherer) dict(c *chunkMeta, l *leaf, locs []pageLoc) (*values, error) {
-	if locs[0].off <= c.start() {
-		return nil, nil
-	}
-	d := g.want[c.start()]
-	if d == nil {
-		return nil, nil
-	}
-	if d.page == nil {
-		v, err := g.dec.dict(l, c, d.buf)
-		if err != nil {
-			return nil, err
+// plan lists the file's runs and what they need. Pages of scalar columns may be
+// cached.
+func (h *haul) plan(leaves []*leaf) error {
+	h.runs = make([][]run, len(leaves))
+	h.want = make([]wanted, 0, len(leaves)+len(leaves)/4)
+	all := make([]run, 0, len(leaves)+len(leaves)/4)
+	for k, l := range leaves {
+		begin := len(all)
+		dict, dictGroup := -1, -1
+		for i := 0; i < len(h.spots); {
+			at := h.spots[i]
+			grp := &h.f.groups[at.group]
+			locs, err := h.f.pages(grp, l)
+			if err != nil {
+				return err
+			}
+			c := &grp.chunks[l.index]
+			r := run{page: len(h.want), dict: -1, loc: -1, from: i}
+			end := grp.rows
+			if locs == nil {
+				h.add(c.start(), c.size, nil)
+			} else {
+				r.loc = locate(locs, at.row)
+				p := locs[r.loc]
+				end = p.row + rowsIn(grp, locs, r.loc)
+				var have *page
+				if l.rep == 0 {
+					have = h.f.cache.get(h.f, p.off)
+				}
+				h.add(p.off, int64(p.size), have)
+				if n := locs[0].off - c.start(); n > 0 && have == nil {
+					if dictGroup != at.group {
+						dict, dictGroup = len(h.want), at.group
+						h.add(c.start(), n, nil)
+					}
+					r.dict = dict
+				}
+			}
+			for i++; i < len(h.spots) && h.spots[i].group == at.group && h.spots[i].row < end; i++ {
+			}
+			r.to = i
+			all = append(all, r)
 		}
-		if v == nil {
-			v = &values{}
-		}
-		d.page = &page{stream: stream{vals: *v}}
+		h.runs[k] = all[begin:len(all):len(all)]
 	}
-	return &d.page.vals, nil
+	if h.bytes > gatherMax {
+		return fault.New(fault.Exhausted, "", "%d rows need %d bytes", len(h.spots), h.bytes).WithHint("gather fewer rows at a time")
+	}
+	return nil
 }
 
-// whole decodes a chunk without page index.
-func (g *gatherer) whole(grp *group, l *leaf) (*page, error) {
-	c := grp.chunks[l.index].chunkMeta
-	w := g.want[c.start()]
-	if w.page == nil {
-		p, err := g.dec.whole(l, c, w.buf, int(grp.rows))
-		if err != nil {
-			return nil, err
-		}
-		w.page, w.buf = p, nil
+func (h *haul) add(off, size int64, have *page) {
+	h.want = append(h.want, wanted{off: off, size: size, page: have})
+	if have == nil {
+		h.bytes += size
 	}
-	return w.page, nil
+}
+
+// wave reads what is needed of some files and decodes it to the streams.
+func (g *gatherer) wave(ctx context.Context, hauls []*haul, bytes int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := fetch(ctx, hauls); err != nil {
+		return err
+	}
+	order := upTo(len(g.leaves))
+	if n := min(runtime.GOMAXPROCS(0), len(order)); n > 1 && bytes >= crowd {
+		sizes := make([]int64, len(order)) // the largest first, lest one worker be left with it
+		for k := range order {
+			for _, h := range hauls {
+				for _, r := range h.runs[k] {
+					sizes[k] += h.want[r.page].size
+				}
+			}
+		}
+		slices.SortFunc(order, func(a, b int) int { return int(min(max(sizes[b]-sizes[a], -1), 1)) })
+		var next atomic.Int64
+		e, ctx := errgroup.WithContext(ctx)
+		for range n {
+			e.Go(func() error {
+				return g.decode(ctx, hauls, func() int {
+					if i := int(next.Add(1)) - 1; i < len(order) {
+						return order[i]
+					}
+					return -1
+				})
+			})
+		}
+		return drop(hauls, e.Wait())
+	}
+	k := -1
+	return drop(hauls, g.decode(ctx, hauls, func() int {
+		if k++; k < len(order) {
+			return k
+		}
+		return -1
+	}))
+}
+
+// drop gives the bytes back, of which nothing refers to any more.
+func drop(hauls []*haul, err error) error {
+	for _, h := range hauls {
+		for i := range h.want {
+			h.want[i].buf = nil
+		}
+	}
+	return err
+}
+
+// decode appends the hauls' rows to the streams of the leaves that next names.
+func (g *gatherer) decode(ctx context.Context, hauls []*haul, next func() int) error {
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	for k := next(); k >= 0; k = next() {
+		if g.streams[k] == nil {
+			g.streams[k] = g.reserved(k)
+		}
+		for _, h := range hauls {
+			if err := h.decode(ctx, d, g.streams[k], h.runs[k]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// reserved makes the stream of a leaf with room for about what the rows hold.
+func (g *gatherer) reserved(k int) *stream {
+	s := &stream{leaf: g.leaves[k]}
+	var n, size float64
+	var stored int64
+	for _, h := range g.hauls {
+		for _, r := range h.runs[k] {
+			grp := &h.f.groups[h.spots[r.from].group]
+			c := &grp.chunks[s.leaf.index]
+			part := float64(r.to-r.from) / float64(grp.rows)
+			n += part * float64(c.values)
+			size += part * float64(c.raw)
+			stored += c.size
+		}
+	}
+	s.reserve(1.1*n+8, 1.1*size+64, stored)
+	return s
+}
+
+// fetch reads what the hauls need, several files at a time.
+func fetch(ctx context.Context, hauls []*haul) error {
+	if len(hauls) == 1 {
+		return hauls[0].f.fault("gather from", hauls[0].fetch(ctx))
+	}
+	e, ctx := errgroup.WithContext(ctx)
+	e.SetLimit(gatherWide)
+	for _, h := range hauls {
+		e.Go(func() error { return h.f.fault("gather from", h.fetch(ctx)) })
+	}
+	return e.Wait()
+}
+
+// fetch reads what is needed of a file, neighbours together.
+func (h *haul) fetch(ctx context.Context) error {
+	need := make([]*wanted, 0, len(h.want))
+	for i := range h.want {
+		if h.want[i].page == nil {
+			need = append(need, &h.want[i])
+		}
+	}
+	slices.SortFunc(need, func(a, b *wanted) int { return int(min(max(a.off-b.off, -1), 1)) })
+	gap := int64(localGap)
+	if h.f.par > 1 {
+		gap = gatherGap
+	}
+	var e errgroup.Group
+	e.SetLimit(h.f.par)
+	for i := 0; i < len(need); {
+		end := need[i].off + need[i].size
+		j := i + 1
+		for ; j < len(need); j++ {
+			w := need[j]
+			if w.off > end+gap || w.off+w.size-need[i].off > maxBlock {
+				break
+			}
+			end = max(end, w.off+w.size)
+		}
+		block := need[i:j]
+		if h.f.par == 1 {
+			if err := h.read(ctx, block, end); err != nil {
+				return err
+			}
+		} else {
+			e.Go(func() error { return h.read(ctx, block, end) })
+		}
+		i = j
+	}
+	return e.Wait()
+}
+
+func (h *haul) read(ctx context.Context, block []*wanted, end int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	from := block[0].off
+	b := make([]byte, end-from)
+	if err := h.f.readAt(b, from); err != nil {
+		return err
+	}
+	for _, w := range block {
+		w.buf = b[w.off-from : w.off-from+w.size : w.off-from+w.size]
+	}
+	return nil
+}
+
+// dictionaries are decoded once per leaf; see haul.decode.
+type dictionary struct {
+	at   int // index in haul.want, -1 for none
+	vals *values
+}
+
+// decode appends runs of a leaf to s.
+func (h *haul) decode(ctx context.Context, d *decoder, s *stream, runs []run) (err error) {
+	defer h.f.recover("gather from", &err)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	have := dictionary{at: -1}
+	for _, r := range runs {
+		if r.dict >= 0 && r.dict != have.at {
+			w := &h.want[r.dict]
+			c := h.f.groups[h.spots[r.from].group].chunks[s.leaf.index].chunkMeta
+			v, err := d.dict(s.leaf, c, w.buf)
+			if err != nil {
+				return h.f.fault("gather from", err)
+			}
+			have = dictionary{r.dict, v}
+		}
+		dict := have.vals
+		if r.dict < 0 {
+			dict = nil
+		}
+		if err := h.run(d, s, r, dict); err != nil {
+			return h.f.fault("gather from", err)
+		}
+	}
+	return nil
+}
+
+// run appends the rows of one page to s.
+func (h *haul) run(d *decoder, s *stream, r run, dict *values) (err error) {
+	w, l := &h.want[r.page], s.leaf
+	spots := h.spots[r.from:r.to]
+	grp := &h.f.groups[spots[0].group]
+	c := grp.chunks[l.index].chunkMeta
+	p := w.page
+	switch {
+	case p != nil:
+	case r.loc < 0:
+		if p, err = d.whole(l, c, w.buf, int(grp.rows)); err != nil {
+			return err
+		}
+	default:
+		locs, err := h.f.pages(grp, l)
+		if err != nil {
+			return err
+		}
+		first, rows := locs[r.loc].row, rowsIn(grp, locs, r.loc)
+		if l.rep > 0 || h.f.cache == nil {
+			return d.pick(s, w.buf, c, dict, first, int(rows), spots)
+		}
+		p = &page{stream: stream{leaf: l}, first: first}
+		if err := d.page(&p.stream, w.buf, c, dict, int(rows)); err != nil {
+			return err
+		}
+		if err := p.seal(int(rows)); err != nil {
+			return err
+		}
+		h.f.cache.put(h.f, w.off, p)
+	}
+	for i := 0; i < len(spots); {
+		k := int(spots[i].row - p.first)
+		j := i + 1
+		for j < len(spots) && spots[j].row == spots[j-1].row+1 {
+			j++
+		}
+		if err := s.appendRows(p, k, k+j-i); err != nil {
+			return err
+		}
+		i = j
+	}
+	return nil
 }

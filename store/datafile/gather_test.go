@@ -3,11 +3,14 @@ package datafile
 import (
 	"bytes"
 	"context"
+	"slices"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/parquet-go/parquet-go"
 
 	"trajlake/schema"
+	"trajlake/schema/fault"
 )
 
 func TestGather(t *testing.T) {
@@ -81,5 +84,103 @@ func TestReadRanges(t *testing.T) {
 				t.Fatalf("ranges %v were read", bad)
 			}
 		}
+	}
+}
+
+// TestGatherSeveral compares a gather of several files, of this package's and of
+// others' writing, with what a plain read of all their rows gives: random rows in
+// any order, some of them twice, of columns that are null throughout in some of
+// the files, in nested lists and outside.
+func TestGatherSeveral(t *testing.T) {
+	r := seeded(t, 77)
+	cache := NewCache(1 << 20)
+	var files []*File
+	var all [][]*schema.Trajectory
+	for i := range 7 {
+		rows := randomRows[schema.Trajectory](t, uint64(80+i), 20+r.IntN(60))
+		if i%2 == 0 {
+			for _, row := range rows { // columns without any value
+				row.Harness, row.Extra, row.TokenIDs, row.Sampling, row.Rewards = nil, nil, nil, nil, nil
+				for k := range row.Turns {
+					u := &row.Turns[k]
+					u.Text, u.Usage, u.Blocks = nil, nil, nil
+					for n := range u.ToolCalls {
+						u.ToolCalls[n].ArgsRaw, u.ToolCalls[n].SubagentIDs = nil, nil
+					}
+				}
+			}
+		}
+		var b []byte
+		if i == 3 {
+			var foreign bytes.Buffer
+			w := parquet.NewGenericWriter[schema.Trajectory](&foreign, parquet.MaxRowsPerRowGroup(25), parquet.PageBufferSize(900))
+			if _, err := w.Write(plainRows(rows)); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			b = foreign.Bytes()
+		} else {
+			e, err := Encode(schema.Trajectories, rows, &WriteOptions{PageBytes: 200 << r.IntN(5), PageRows: 3 + r.IntN(30), GroupRows: 15 + r.IntN(60)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = e.Bytes
+		}
+		opt := &OpenOptions{Parallel: 1 + i%3}
+		if i != 5 {
+			opt.Cache = cache
+		}
+		f, err := Open(bytes.NewReader(b), int64(len(b)), schema.Trajectories, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, all = append(files, f), append(all, readRows[schema.Trajectory](t, f, ReadOptions{}))
+		sameRows(t, rows, all[i])
+	}
+	for round := range 40 {
+		var picks []Pick
+		var want []*schema.Trajectory
+		for range 1 + r.IntN(9) {
+			i := r.IntN(len(files))
+			p := Pick{File: files[i]}
+			for range r.IntN(30) {
+				at := r.Int64N(files[i].NumRows())
+				for range 1 + r.IntN(3)/2*r.IntN(3) {
+					p.Rows = append(p.Rows, at)
+				}
+				for r.IntN(2) == 0 && at+1 < files[i].NumRows() { // neighbours
+					at++
+					p.Rows = append(p.Rows, at)
+				}
+			}
+			if round%2 == 0 {
+				slices.Sort(p.Rows)
+			}
+			for _, at := range p.Rows {
+				want = append(want, all[i][at])
+			}
+			picks = append(picks, p)
+		}
+		rec, err := Gather(context.Background(), picks, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameRows(t, want, goRows[schema.Trajectory](t, schema.Trajectories, rec))
+		few := []string{"turns", "harness", "token_ids", "trajectory_id"}
+		part, err := Gather(context.Background(), picks, few)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range few {
+			at := rec.Schema().FieldIndices(name)[0]
+			if !array.Equal(part.Column(i), rec.Column(at)) {
+				t.Fatalf("column %s differs when it is gathered with few others", name)
+			}
+		}
+	}
+	if _, err := Gather(context.Background(), nil, nil); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a gather of no file gives %v", err)
 	}
 }

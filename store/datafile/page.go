@@ -23,8 +23,8 @@ const maxPage = 1 << 30
 type decoder struct {
 	raw  []byte
 	ix   []uint32
-	ints []int32
 	zstd *zstd.Decoder
+	picking
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }} // scratch only
@@ -106,30 +106,27 @@ func (d *decoder) inflate(src []byte, codec int32, size int) ([]byte, error) {
 	return out, nil
 }
 
-// dataPage decodes a data page to s.
-func (d *decoder) dataPage(s *stream, h *pageHeader, body []byte, codec int32, dict *values) error {
-	n, l := int(h.values), s.leaf
-	var rep, def, vals []byte
-	var err error
+// split decompresses a data page and parts it into the levels and the values.
+func (d *decoder) split(l *leaf, h *pageHeader, body []byte, codec int32) (rep, def, vals []byte, err error) {
 	switch h.typ {
 	case pageData:
 		if vals, err = d.inflate(body, codec, int(h.raw)); err != nil {
-			return err
+			return nil, nil, nil, err
 		}
 		if l.rep > 0 {
 			if rep, vals, err = prefixed(vals); err != nil {
-				return err
+				return nil, nil, nil, err
 			}
 		}
 		if l.def > 0 {
 			if def, vals, err = prefixed(vals); err != nil {
-				return err
+				return nil, nil, nil, err
 			}
 		}
 	case pageDataV2:
 		lv := int(h.repLen) + int(h.defLen)
 		if h.repLen < 0 || h.defLen < 0 || lv > len(body) || lv > int(h.raw) {
-			return corruptf("level lengths of a page are out of range")
+			return nil, nil, nil, corruptf("level lengths of a page are out of range")
 		}
 		rep, def = body[:h.repLen], body[h.repLen:lv]
 		if !h.compressed {
@@ -139,8 +136,18 @@ func (d *decoder) dataPage(s *stream, h *pageHeader, body []byte, codec int32, d
 			codec, body = codecNone, body[:lv]
 		}
 		if vals, err = d.inflate(body[lv:], codec, int(h.raw)-lv); err != nil {
-			return err
+			return nil, nil, nil, err
 		}
+	}
+	return rep, def, vals, nil
+}
+
+// dataPage decodes a data page to s.
+func (d *decoder) dataPage(s *stream, h *pageHeader, body []byte, codec int32, dict *values) error {
+	n, l := int(h.values), s.leaf
+	rep, def, vals, err := d.split(l, h, body, codec)
+	if err != nil {
+		return err
 	}
 	nv := n
 	if l.rep > 0 {

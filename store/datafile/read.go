@@ -108,9 +108,7 @@ func (f *File) newScan(o *ReadOptions) (*scan, error) {
 		s.target = defaultRecord
 	}
 	s.target = min(s.target, maxRecord)
-	for _, x := range fields {
-		s.leaves = x.leaves(s.leaves)
-	}
+	s.leaves = needed(fields, []*File{f})
 	s.keep = f.cache != nil && len(s.leaves) <= keptLeaves && !slices.ContainsFunc(s.leaves, func(l *leaf) bool { return l.rep > 0 })
 	if s.ranges = slices.Clone(o.Rows); o.Rows == nil && f.NumRows() > 0 {
 		s.ranges = []Range{{0, f.NumRows()}}

@@ -33,7 +33,7 @@ func GatherRecord(rec arrow.Record, rows []int) (arrow.Record, error) {
 	}
 	cols := make([]arrow.Array, rec.NumCols())
 	for i, c := range rec.Columns() {
-		d, err := takeArray(c.DataType(), pieces(c.Data(), rows))
+		d, err := takeArray(c.DataType(), joined(c.Data(), rows))
 		if err != nil {
 			return nil, fault.Wrap(op+": column "+rec.ColumnName(i), err)
 		}
@@ -42,8 +42,8 @@ func GatherRecord(rec arrow.Record, rows []int) (arrow.Record, error) {
 	return array.NewRecord(rec.Schema(), cols, int64(len(rows))), nil
 }
 
-// pieces joins runs of rows that follow each other.
-func pieces(d arrow.ArrayData, rows []int) []piece {
+// joined joins runs of rows that follow each other.
+func joined(d arrow.ArrayData, rows []int) []piece {
 	var out []piece
 	for _, r := range rows {
 		if k := len(out); k > 0 && out[k-1].to == r {
