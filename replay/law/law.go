@@ -156,17 +156,10 @@ func Inclusion(w, next, wNext uint64) uint64 {
 	if w == 0 || wNext == 0 {
 		return 1
 	}
-	m := uint64(math.MaxUint64)
 	hi, lo := bits.Mul64(w, next)
 	if hi >= wNext { // the exponent is 128 or more
-		return m >> 32
+		return inclusionOf(math.MaxUint64)
 	}
 	x, _ := bits.Div64(hi, lo, wNext)
-	whole := x >> fractionBits // from 64 on the shift leaves 0
-	for i := 1; i <= fractionBits; i++ {
-		if x>>(fractionBits-i)&1 == 1 {
-			m, _ = bits.Mul64(m, halfPowers[i])
-		}
-	}
-	return max((math.MaxUint64-m>>whole)>>32, 1)
+	return inclusionOf(x)
 }

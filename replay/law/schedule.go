@@ -19,21 +19,30 @@ type Schedule struct {
 // which decides ties. The shares must be at least 0 and add up to 10,000; a
 // stratum with share 0 gets no slot.
 func NewSchedule(shares []int32) (*Schedule, error) {
-	if len(shares) == 0 || len(shares) > SharesTotal {
-		return nil, fmt.Errorf("schedule of %d shares: 1 to %d are possible", len(shares), SharesTotal)
+	divisor, err := checkShares(shares)
+	if err != nil {
+		return nil, err
 	}
-	var sum, divisor int64
+	return &Schedule{strata: len(shares), period: tijdeman(shares, divisor)}, nil
+}
+
+// checkShares returns the greatest common divisor of shares that add up.
+func checkShares(shares []int32) (divisor int64, err error) {
+	if len(shares) == 0 || len(shares) > SharesTotal {
+		return 0, fmt.Errorf("schedule of %d shares: 1 to %d are possible", len(shares), SharesTotal)
+	}
+	var sum int64
 	for i, a := range shares {
 		if a < 0 {
-			return nil, fmt.Errorf("share %d is negative: %d", i, a)
+			return 0, fmt.Errorf("share %d is negative: %d", i, a)
 		}
 		sum += int64(a)
 		divisor = gcd(divisor, int64(a))
 	}
 	if sum != SharesTotal {
-		return nil, fmt.Errorf("shares add up to %d of %d", sum, SharesTotal)
+		return 0, fmt.Errorf("shares add up to %d of %d", sum, SharesTotal)
 	}
-	return &Schedule{strata: len(shares), period: tijdeman(shares, divisor)}, nil
+	return divisor, nil
 }
 
 // tijdeman computes one period. Dividing all shares by a common divisor leaves

@@ -18,19 +18,22 @@ const (
 // weights overflow it.
 type Sum struct{ Hi, Lo uint64 }
 
-func (s Sum) add(t Sum) Sum {
+// Add is s + t modulo 2^128.
+func (s Sum) Add(t Sum) Sum {
 	lo, carry := bits.Add64(s.Lo, t.Lo, 0)
 	hi, _ := bits.Add64(s.Hi, t.Hi, carry)
 	return Sum{hi, lo}
 }
 
-func (s Sum) sub(t Sum) Sum {
+// Sub is s − t modulo 2^128.
+func (s Sum) Sub(t Sum) Sum {
 	lo, borrow := bits.Sub64(s.Lo, t.Lo, 0)
 	hi, _ := bits.Sub64(s.Hi, t.Hi, borrow)
 	return Sum{hi, lo}
 }
 
-func (s Sum) less(t Sum) bool {
+// Less tells whether s < t.
+func (s Sum) Less(t Sum) bool {
 	return s.Hi < t.Hi || s.Hi == t.Hi && s.Lo < t.Lo
 }
 
@@ -43,7 +46,7 @@ func TreeHash(seed, position, slot, try uint64) uint64 {
 func Scale(h uint64, total Sum) Sum {
 	carry, _ := bits.Mul64(h, total.Lo)
 	hi, lo := bits.Mul64(h, total.Hi)
-	return Sum{hi, lo}.add(Sum{0, carry})
+	return Sum{hi, lo}.Add(Sum{0, carry})
 }
 
 // Tree is a 16-ary sum tree over fixed-point weights; leaves are rows in row_seq
@@ -67,7 +70,7 @@ func (t *Tree) Set(i int, weight uint64) {
 	t.leaves[i] = weight
 	for _, level := range t.levels {
 		i /= fanout
-		level[i] = level[i].sub(old).add(now)
+		level[i] = level[i].Sub(old).Add(now)
 	}
 }
 
@@ -103,20 +106,20 @@ func (t *Tree) Total() Sum {
 // Find returns the row whose stretch of the cumulative weights holds r: the first
 // one with prefix ≤ r < prefix + weight. It is −1 where r is not below Total.
 func (t *Tree) Find(r Sum) int {
-	if !r.less(t.Total()) {
+	if !r.Less(t.Total()) {
 		return -1
 	}
 	node := 0
 	for depth := len(t.levels) - 2; depth >= 0; depth-- {
 		node *= fanout
-		for !r.less(t.levels[depth][node]) {
-			r = r.sub(t.levels[depth][node])
+		for !r.Less(t.levels[depth][node]) {
+			r = r.Sub(t.levels[depth][node])
 			node++
 		}
 	}
 	node *= fanout
-	for !r.less(Sum{0, t.leaves[node]}) {
-		r = r.sub(Sum{0, t.leaves[node]})
+	for !r.Less(Sum{0, t.leaves[node]}) {
+		r = r.Sub(Sum{0, t.leaves[node]})
 		node++
 	}
 	return node
@@ -126,12 +129,12 @@ func (t *Tree) Find(r Sum) int {
 func (t *Tree) prefix(i int) Sum {
 	var s Sum
 	for j := i &^ (fanout - 1); j < i; j++ {
-		s = s.add(Sum{0, t.leaves[j]})
+		s = s.Add(Sum{0, t.leaves[j]})
 	}
 	for _, level := range t.levels {
 		i /= fanout
 		for j := i &^ (fanout - 1); j < i; j++ {
-			s = s.add(level[j])
+			s = s.Add(level[j])
 		}
 	}
 	return s
@@ -156,7 +159,7 @@ func (t *Tree) Draw(seed, position, slot uint64, taken map[int]struct{}) (row in
 	out := slices.Sorted(maps.Keys(taken))
 	for _, i := range out {
 		if i >= 0 && i < len(t.leaves) {
-			total = total.sub(Sum{0, t.leaves[i]})
+			total = total.Sub(Sum{0, t.leaves[i]})
 		}
 	}
 	if total == (Sum{}) {
@@ -167,10 +170,10 @@ func (t *Tree) Draw(seed, position, slot uint64, taken map[int]struct{}) (row in
 		if i < 0 || i >= len(t.leaves) {
 			continue
 		}
-		if r.less(t.prefix(i)) {
+		if r.Less(t.prefix(i)) {
 			break
 		}
-		r = r.add(Sum{0, t.leaves[i]})
+		r = r.Add(Sum{0, t.leaves[i]})
 	}
 	return t.Find(r), true
 }
