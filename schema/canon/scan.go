@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"unsafe"
+
+	"trajlake/schema/parts"
 )
 
 // Shape is how documents stand in a stream.
@@ -289,7 +291,7 @@ func (s *Scanner) byLine() (rec Record, ok bool, err error) {
 // readLine reads up to and with the next newline. Of a line larger than
 // MaxRecord only the size is kept: then buf is shorter than size.
 func (s *Scanner) readLine() (buf []byte, size int64, err error) {
-	var g gather
+	var g parts.Buffer
 	for {
 		part, err := s.r.ReadSlice('\n')
 		s.offset += int64(len(part))
@@ -297,14 +299,14 @@ func (s *Scanner) readLine() (buf []byte, size int64, err error) {
 		more := err == bufio.ErrBufferFull
 		switch {
 		case size > s.opt.MaxRecord+2: // two for the line's end
-			g.drop()
-		case !more && g.size == 0:
+			g.Reset()
+		case !more && g.Len() == 0:
 			return bytes.Clone(part), size, err
 		default:
-			g.add(part)
+			g.Write(part)
 		}
 		if !more {
-			return g.take(), size, err
+			return g.Take(), size, err
 		}
 	}
 }
@@ -388,7 +390,7 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 	line, start := s.line, s.offset
 	var st structure
 	st.scalarEnds = inArray
-	var g gather
+	var g parts.Buffer
 	var size int64
 	for !st.closed {
 		part, err := s.r.Peek(1)
@@ -407,9 +409,9 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 		n := st.over(part)
 		size += int64(n)
 		if size > s.opt.MaxRecord {
-			g.drop()
+			g.Reset()
 		} else {
-			g.add(part[:n])
+			g.Write(part[:n])
 		}
 		s.line += bytes.Count(part[:n], []byte{'\n'})
 		s.skip(n)
@@ -417,7 +419,7 @@ func (s *Scanner) bracketed(inArray bool) (rec Record, ok bool, err error) {
 	if size > s.opt.MaxRecord {
 		return rec, false, s.tooLarge(line, start, size)
 	}
-	buf := g.take()
+	buf := g.Take()
 	v, perr := parseOwned(unsafe.String(unsafe.SliceData(buf), len(buf)), s.opt.Limits)
 	if perr != nil {
 		return rec, false, s.located(perr, line, start, size)

@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"trajlake/schema/fault"
+	"trajlake/schema/parts"
 )
 
 // column writes one leaf column of a row group.
@@ -39,8 +40,9 @@ type column struct {
 	codec   int32
 	decided bool
 	pages   []byte
-	locs    []pageLoc // offsets within pages
-	index   []bounds  // of each page
+	tail    parts.Buffer // what follows pages, from the first streamed one on
+	locs    []pageLoc    // offsets within pages and tail
+	index   []bounds     // of each page
 	values  int64
 	raw     int64
 	group   bounds
@@ -260,8 +262,8 @@ func (c *column) flushPage(k *core, row int64) error {
 	}
 	body := c.compress(k, b)
 	k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageData, raw: int32(len(b)), size: int32(len(body)), crc: crc32.ChecksumIEEE(body), values: int32(c.n), encoding: enc})
-	c.locs = append(c.locs, pageLoc{off: int64(len(c.pages)), size: int32(len(k.head) + len(body)), row: row})
-	c.pages = append(append(c.pages, k.head...), body...)
+	c.locs = append(c.locs, pageLoc{off: c.stored(), size: int32(len(k.head) + len(body)), row: row})
+	c.store(k.head, body)
 	c.endPage(int64(len(k.head) + len(b)))
 	return nil
 }
@@ -377,7 +379,7 @@ func (c *column) flushChunk(k *core, m *chunkMeta) {
 	for i := range c.locs {
 		c.locs[i].off += m.dataOff
 	}
-	k.out = append(k.out, c.pages...)
+	k.out = c.tail.AppendTo(append(k.out, c.pages...))
 	m.values, m.raw, m.size = c.values, c.raw, int64(len(k.out))-base
 	m.stats, _ = c.group.encode(c.leaf.typ)
 	if !c.top {
@@ -393,6 +395,7 @@ func (c *column) startChunk(enc int32) {
 	c.small, c.words = nil, 0
 	c.dictRaw, c.usesIx, c.plainly = c.dictRaw[:0], false, false
 	c.pages, c.locs, c.index = c.pages[:0], c.locs[:0], c.index[:0]
+	c.tail.Reset()
 	c.values, c.raw, c.group = 0, 0, bounds{}
 }
 

@@ -11,16 +11,17 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"trajlake/schema/fault"
+	"trajlake/schema/parts"
 )
 
 // Long texts are not copied into the page that is being filled: they stay where
 // the row holds them until the page ends. A page with a great many bytes of
-// them, which is one enormous row, is compressed piece by piece, so that beside
-// the row only its compressed form is in memory.
+// them, which is one enormous row, is compressed piece by piece and stays in pieces
+// until the row group ends, so that beside the row only its compressed form is in
+// memory, and that once.
 const (
 	longBytes = 16 << 10 // from which on a text stays in the row
 	fatPage   = 16 << 20 // bytes of long texts from which on a page is streamed
-	pieceSize = 1 << 20  // of a streamed page
 )
 
 // longText is a text whose bytes belong at offset at of the column's plain bytes.
@@ -68,27 +69,26 @@ func (c *column) writePlain(w io.Writer) error {
 	return err
 }
 
-// pageParts gathers a stream without moving what it has.
-type pageParts struct {
-	list [][]byte
-	size int
-	crc  uint32
+// checked passes a stream on and takes its checksum.
+type checked struct {
+	to  parts.Buffer
+	crc uint32
 }
 
 // Write implements io.Writer; it does not fail.
-func (p *pageParts) Write(b []byte) (int, error) {
-	p.crc = crc32.Update(p.crc, crc32.IEEETable, b)
-	p.size += len(b)
-	for rest := b; len(rest) > 0; {
-		if n := len(p.list); n == 0 || len(p.list[n-1]) == cap(p.list[n-1]) {
-			p.list = append(p.list, make([]byte, 0, pieceSize))
-		}
-		last := &p.list[len(p.list)-1]
-		n := min(len(rest), cap(*last)-len(*last))
-		*last = append(*last, rest[:n]...)
-		rest = rest[n:]
+func (w *checked) Write(b []byte) (int, error) {
+	w.crc = crc32.Update(w.crc, crc32.IEEETable, b)
+	return w.to.Write(b)
+}
+
+// store adds a finished page to the chunk: behind a streamed page to the tail.
+func (c *column) store(head, body []byte) {
+	if c.tail.Len() == 0 {
+		c.pages = append(append(c.pages, head...), body...)
+		return
 	}
-	return len(b), nil
+	c.tail.Write(head)
+	c.tail.Write(body)
 }
 
 // flushFat is flushPage for a page of long texts. It always compresses, unless
@@ -105,24 +105,23 @@ func (c *column) flushFat(k *core, row int64) error {
 		c.decided, c.codec = true, codecZstd
 	}
 	debug.FreeOSMemory() // collections cost less here than second copies held
-	body := &pageParts{}
+	body := &checked{}
 	if err := c.streamBody(body, levels); err != nil {
 		return fault.WrapAs(fault.Internal, "compress", err)
 	}
-	k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageData, raw: int32(raw), size: int32(body.size), crc: body.crc, values: int32(c.n), encoding: encPlain})
-	c.locs = append(c.locs, pageLoc{off: int64(len(c.pages)), size: int32(len(k.head) + body.size), row: row})
-	c.pages = append(grow(c.pages, len(k.head)+body.size)[:len(c.pages)], k.head...)
-	for _, piece := range body.list {
-		c.pages = append(c.pages, piece...)
-	}
+	k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageData, raw: int32(raw), size: int32(body.to.Len()), crc: body.crc, values: int32(c.n), encoding: encPlain})
+	c.locs = append(c.locs, pageLoc{off: c.stored(), size: int32(len(k.head) + body.to.Len()), row: row})
+	c.tail.Write(k.head)
+	c.tail.Move(&body.to)
 	c.endPage(int64(len(k.head)) + raw)
-	body.list = nil
-	debug.FreeOSMemory()
 	return nil
 }
 
-func (c *column) streamBody(body *pageParts, levels []byte) error {
-	var w io.Writer = body
+// stored is how many bytes of pages the chunk has.
+func (c *column) stored() int64 { return int64(len(c.pages) + c.tail.Len()) }
+
+func (c *column) streamBody(body io.Writer, levels []byte) error {
+	w := body
 	var z *zstd.Encoder
 	if c.codec == codecZstd {
 		z = newZstd()

@@ -9,6 +9,7 @@ import (
 
 	"trajlake/schema"
 	"trajlake/schema/fault"
+	"trajlake/schema/parts"
 )
 
 // WriteOptions are the options of a Writer; the zero value and nil are good
@@ -241,14 +242,19 @@ func (w *recordWriter) flushGroup() error {
 	}
 	g := groupMeta{rows: k.rows, chunks: make([]chunkMeta, len(k.cols))}
 	spots := make([]spot, len(k.cols))
-	size := len(k.out)
+	size, tails := len(k.out), 0
 	for i := range k.cols {
 		if err := w.flushPage(i); err != nil {
 			return err
 		}
-		size += len(k.cols[i].pages) + len(k.cols[i].dictRaw) + 64
+		size += int(k.cols[i].stored()) + len(k.cols[i].dictRaw) + 64
+		tails += k.cols[i].tail.Len()
 	}
-	k.out = grow(k.out, size-len(k.out)+256*len(k.cols))[:len(k.out)]
+	if tails == 0 {
+		k.out = grow(k.out, size-len(k.out)+256*len(k.cols))[:len(k.out)]
+	} else { // with room for the footer too: such a file is not moved again
+		k.out = append(parts.Make(size+2048*len(k.cols)), k.out...)
+	}
 	for i := range k.cols {
 		c := &k.cols[i]
 		c.flushChunk(k, &g.chunks[i])
@@ -310,7 +316,7 @@ func (w *recordWriter) Size() int64 {
 	}
 	n := len(w.core.out)
 	for i := range w.core.cols {
-		n += len(w.core.cols[i].pages) + w.core.cols[i].size()
+		n += int(w.core.cols[i].stored()) + w.core.cols[i].size()
 	}
 	return int64(n)
 }
