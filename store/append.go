@@ -78,7 +78,7 @@ type writtenFile struct {
 }
 
 // commitRows is the write path of every table whose rows have an identity.
-func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []*T, gone map[string]bool) ([]Receipt, int, error) {
+func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []*T, gone *goneSet) ([]Receipt, int, error) {
 	op := "append to " + ident.table.Name
 	if err := l.writable(op); err != nil {
 		return nil, 0, err
@@ -110,7 +110,7 @@ func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []
 }
 
 // run answers every row; the caller holds writeMu.
-func (a *appending[T]) run(ctx context.Context, gone map[string]bool) (attempts int, err error) {
+func (a *appending[T]) run(ctx context.Context, gone *goneSet) (attempts int, err error) {
 	if err := a.start(ctx, gone); err != nil {
 		return 0, err
 	}
@@ -128,7 +128,7 @@ func (a *appending[T]) run(ctx context.Context, gone map[string]bool) (attempts 
 }
 
 // start finds equal ids within the call and drops what the lake already has.
-func (a *appending[T]) start(ctx context.Context, gone map[string]bool) error {
+func (a *appending[T]) start(ctx context.Context, gone *goneSet) error {
 	first := make(map[index.Key]int, len(a.rows))
 	for i, r := range a.rows {
 		id := a.ident.id(r)
@@ -137,7 +137,7 @@ func (a *appending[T]) start(ctx context.Context, gone map[string]bool) error {
 			a.receipts[i] = rejected(id, fault.New(fault.Invalid, "append "+a.ident.what, "the row has no id"))
 			continue
 		}
-		if gone[id] {
+		if gone.has(id) {
 			a.receipts[i] = rejected(id, fault.New(fault.Gone, "append "+a.ident.what+" "+id, "a row with this id was deleted and is not put back"))
 			continue
 		}

@@ -84,11 +84,9 @@ func (s *Snapshot) lookupIndexed(ctx context.Context, want map[string][]int, out
 	if err != nil {
 		return 0, err
 	}
-	if len(gone) > 0 {
-		for id := range want {
-			if gone[id] {
-				return 0, nil
-			}
+	for id := range want {
+		if gone.has(id) {
+			return 0, nil
 		}
 	}
 	list := make([]string, 0, len(want))

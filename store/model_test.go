@@ -295,18 +295,24 @@ func (w *world) annotate(l *store.Lake) {
 	}
 	var notes []*schema.Annotation
 	for range 1 + w.r.IntN(3) {
-		kind := []string{"reward", "reward", "priority", "quarantine", "restore", "label"}[w.r.IntN(6)]
+		kind := []string{"reward", "reward", "priority", "quarantine", "restore", "label", "advantage"}[w.r.IntN(7)]
 		row := w.rows[w.r.IntN(len(w.rows))].row
+		if w.r.IntN(10) == 0 { // an annotation may come before its row
+			row = testlake.Row(fmt.Sprintf("t%03d", w.fresh+w.r.IntN(3)), w.r.Uint64())
+		}
 		a := &schema.Annotation{Kind: &kind, TargetKind: new("trajectory"), TargetID: new(row.TrajectoryID), Scorer: new([]string{"", "s1"}[w.r.IntN(2)])}
 		a.AnnotationID = fmt.Sprint("n", w.r.Uint64())
 		switch kind {
-		case "reward", "priority":
+		case "reward", "priority", "advantage":
 			if w.r.IntN(5) > 0 {
 				a.Value = new(float64(w.r.IntN(9)) / 4)
 			}
 		case "quarantine", "restore":
-			if w.r.IntN(3) == 0 {
+			switch w.r.IntN(4) {
+			case 0:
 				a.TargetKind, a.TargetID = new("group"), row.GroupID
+			case 1:
+				a.TargetKind, a.TargetID = new("task"), row.TaskID
 			}
 		}
 		notes = append(notes, a)

@@ -13,27 +13,75 @@ import (
 	"trajlake/store"
 )
 
+// seen is how a row is seen through its annotations.
+type seen struct {
+	reward, scored      *float64 // by anybody, by s1
+	priority, advantage *float64
+	quarantined         bool
+}
+
 // folded is how row i is seen with the first n annotations.
-func (w *world) folded(i, n int) (reward, priority *float64, quarantined bool) {
+func (w *world) folded(i, n int) seen {
 	row := w.rows[i].row
-	reward = row.Reward
+	f := seen{reward: row.Reward, scored: row.Reward}
 	stands := map[string]bool{}
 	for _, a := range w.notes[:n] {
-		own := *a.TargetKind == "trajectory" && *a.TargetID == row.TrajectoryID
-		group := *a.TargetKind == "group" && row.GroupID != nil && *a.TargetID == *row.GroupID
+		own, family := w.about(a, i)
 		switch {
 		case *a.Kind == "reward" && own:
-			reward = a.Value
+			f.reward = a.Value
+			if *a.Scorer == "s1" {
+				f.scored = a.Value
+			}
 		case *a.Kind == "priority" && own:
-			priority = a.Value
-		case (*a.Kind == "quarantine" || *a.Kind == "restore") && (own || group):
-			stands[*a.TargetKind+*a.Scorer] = *a.Kind == "quarantine"
+			f.priority = a.Value
+		case *a.Kind == "advantage" && own:
+			f.advantage = a.Value
+		case (*a.Kind == "quarantine" || *a.Kind == "restore") && (own || family):
+			stands[*a.TargetKind+*a.Scorer+"/"+*a.TargetID] = *a.Kind == "quarantine"
 		}
 	}
 	for _, q := range stands {
-		quarantined = quarantined || q
+		f.quarantined = f.quarantined || q
 	}
-	return reward, priority, quarantined
+	return f
+}
+
+// about tells whether an annotation's target is row i, or a family of its.
+func (w *world) about(a *schema.Annotation, i int) (own, family bool) {
+	row := w.rows[i].row
+	is := func(id *string) bool { return id != nil && *a.TargetID == *id }
+	return *a.TargetKind == "trajectory" && is(&row.TrajectoryID),
+		*a.TargetKind == "group" && is(row.GroupID) || *a.TargetKind == "task" && is(row.TaskID)
+}
+
+// touched compares what changed between two snapshots of a lake with the model.
+func (w *world) touched(s *store.Snapshot, since modelSnap) {
+	old, err := w.some().At(ctx, since.token)
+	if err == nil && old.Lake() != s.Lake() {
+		if old, err = s.Lake().At(ctx, since.token); err != nil {
+			w.t.Errorf("open %+v: %v", since, err)
+			return
+		}
+	}
+	got, err := s.Touched(ctx, old)
+	if err != nil {
+		w.t.Errorf("touched: %v", err)
+		return
+	}
+	var want []int64
+	for i := range min(since.rows, int(s.Count(schema.Trajectories))) {
+		for _, a := range w.notes[min(since.notes, int(s.Count(schema.Annotations))):s.Count(schema.Annotations)] {
+			own, family := w.about(a, i)
+			if *a.Kind != "label" && own || family && (*a.Kind == "quarantine" || *a.Kind == "restore") {
+				want = append(want, int64(i))
+				break
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		w.t.Errorf("touched from %+v to %s: %v, want %v", since, s, got, want)
+	}
 }
 
 // check compares the head with the model.
@@ -44,6 +92,9 @@ func (w *world) check(l *store.Lake) {
 		return
 	}
 	w.compare(s, len(w.rows), len(w.notes))
+	if len(w.snaps) > 0 {
+		w.touched(s, w.snaps[w.r.IntN(len(w.snaps))])
+	}
 }
 
 // checkSnap opens an old snapshot by its token and by its number.
@@ -71,7 +122,7 @@ func (w *world) checkSnap(l *store.Lake, want modelSnap) {
 // question is a predicate in both languages.
 type question struct {
 	text string
-	is   func(i int, reward, priority *float64, quarantined bool) bool
+	is   func(i int, f seen) bool
 }
 
 func (w *world) question() question {
@@ -79,22 +130,23 @@ func (w *world) question() question {
 	v := float64(w.r.IntN(9)) / 4
 	task := []string{"math", "code", "web"}[w.r.IntN(3)]
 	return []question{
-		{"", func(int, *float64, *float64, bool) bool { return true }},
-		{fmt.Sprintf("row_seq >= %d", k), func(i int, _, _ *float64, _ bool) bool { return i >= k }},
-		{fmt.Sprintf("reward >= %v", v), func(_ int, r, _ *float64, _ bool) bool { return r != nil && *r >= v }},
-		{"reward is null and not quarantined", func(_ int, r, _ *float64, q bool) bool { return r == nil && !q }},
-		{fmt.Sprintf("reward_raw < %v", v), func(i int, _, _ *float64, _ bool) bool { r := w.rows[i].row.Reward; return r != nil && *r < v }},
-		{fmt.Sprintf("priority > %v or task_set = '%s'", v, task), func(i int, _, p *float64, _ bool) bool {
-			return p != nil && *p > v || *w.rows[i].row.TaskSet == task
+		{"", func(int, seen) bool { return true }},
+		{fmt.Sprintf("row_seq >= %d", k), func(i int, _ seen) bool { return i >= k }},
+		{fmt.Sprintf("reward >= %v", v), func(_ int, f seen) bool { return f.reward != nil && *f.reward >= v }},
+		{"reward is null and not quarantined", func(_ int, f seen) bool { return f.reward == nil && !f.quarantined }},
+		{fmt.Sprintf("reward_raw < %v", v), func(i int, _ seen) bool { r := w.rows[i].row.Reward; return r != nil && *r < v }},
+		{fmt.Sprintf("priority > %v or task_set = '%s'", v, task), func(i int, f seen) bool {
+			return f.priority != nil && *f.priority > v || *w.rows[i].row.TaskSet == task
 		}},
-		{"quarantined", func(_ int, _, _ *float64, q bool) bool { return q }},
-		{fmt.Sprintf("trajectory_id < 't%03d' and len(token_ids) > 9", k), func(i int, _, _ *float64, _ bool) bool {
+		{"quarantined", func(_ int, f seen) bool { return f.quarantined }},
+		{fmt.Sprintf("trajectory_id < 't%03d' and len(token_ids) > 9", k), func(i int, _ seen) bool {
 			return w.rows[i].row.TrajectoryID < fmt.Sprintf("t%03d", k) && len(w.rows[i].row.TokenIDs) > 9
 		}},
-	}[w.r.IntN(8)]
+		{"advantage is not null", func(_ int, f seen) bool { return f.advantage != nil }},
+	}[w.r.IntN(9)]
 }
 
-var modelColumns = []string{"row_seq", "trajectory_id", "row_version", "reward", "reward_raw", "priority", "quarantined", "task_set", "token_ids"}
+var modelColumns = []string{"row_seq", "trajectory_id", "row_version", "reward", "reward_raw", "priority", "quarantined", "task_set", "token_ids", "advantage"}
 
 func (w *world) compare(s *store.Snapshot, rows, notes int) {
 	q := w.question()
@@ -107,7 +159,7 @@ func (w *world) compare(s *store.Snapshot, rows, notes int) {
 	}
 	var want []string
 	for i := range rows {
-		if reward, priority, quarantined := w.folded(i, notes); q.is(i, reward, priority, quarantined) {
+		if q.is(i, w.folded(i, notes)) {
 			want = append(want, w.line(i, notes))
 		}
 	}
@@ -147,6 +199,16 @@ func (w *world) points(s *store.Snapshot, rows, notes int) {
 			w.t.Errorf("gather place %d of %s: %s, want %s", seq, s, got, want)
 		}
 	}
+	if rec, err = s.ForScorer("s1").Gather(ctx, seqs, []string{"reward", "priority"}); err != nil {
+		w.t.Errorf("gather for a scorer: %v", err)
+		return
+	}
+	for i, seq := range seqs {
+		f := w.folded(int(seq), notes)
+		if got, want := optAt(rec, 0, i)+optAt(rec, 1, i), opt(f.scored)+opt(f.priority); got != want {
+			w.t.Errorf("place %d of %s for a scorer: %s, want %s", seq, s, got, want)
+		}
+	}
 	if _, err := s.Gather(ctx, []int64{int64(rows)}, modelColumns); !fault.Is(err, fault.NotFound) {
 		w.t.Errorf("the place behind the last of %s: %v", s, err)
 	}
@@ -179,8 +241,8 @@ func (w *world) points(s *store.Snapshot, rows, notes int) {
 // line is row i as modelColumns show it with the first n annotations.
 func (w *world) line(i, n int) string {
 	m := w.rows[i]
-	reward, priority, quarantined := w.folded(i, n)
-	return fmt.Sprint(i, m.row.TrajectoryID, " v", m.version, opt(reward), opt(m.row.Reward), opt(priority), quarantined, *m.row.TaskSet, m.row.TokenIDs)
+	f := w.folded(i, n)
+	return fmt.Sprint(i, m.row.TrajectoryID, " v", m.version, opt(f.reward), opt(m.row.Reward), opt(f.priority), f.quarantined, *m.row.TaskSet, m.row.TokenIDs, opt(f.advantage))
 }
 
 func opt(f *float64) string {
@@ -190,17 +252,18 @@ func opt(f *float64) string {
 	return fmt.Sprintf(" %v ", *f)
 }
 
-func lineOf(rec arrow.Record, i int) string {
-	num := func(c int) *float64 {
-		a := rec.Column(c).(*array.Float64)
-		if a.IsNull(i) {
-			return nil
-		}
-		return new(a.Value(i))
+func optAt(rec arrow.Record, c, i int) string {
+	a := rec.Column(c).(*array.Float64)
+	if a.IsNull(i) {
+		return opt(nil)
 	}
+	return opt(new(a.Value(i)))
+}
+
+func lineOf(rec arrow.Record, i int) string {
 	list := rec.Column(8).(*array.List)
 	from, to := list.ValueOffsets(i)
 	tokens := list.ListValues().(*array.Int32).Int32Values()[from:to]
 	return fmt.Sprint(rec.Column(0).(*array.Int64).Value(i), rec.Column(1).(*array.String).Value(i), " v", rec.Column(2).(*array.Int64).Value(i),
-		opt(num(3)), opt(num(4)), opt(num(5)), rec.Column(6).(*array.Boolean).Value(i), rec.Column(7).(*array.String).Value(i), tokens)
+		optAt(rec, 3, i), optAt(rec, 4, i), optAt(rec, 5, i), rec.Column(6).(*array.Boolean).Value(i), rec.Column(7).(*array.String).Value(i), tokens, optAt(rec, 9, i))
 }

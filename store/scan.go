@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ type ScanOptions struct {
 	// Columns of the records, in this order; nil = all of the table. For
 	// trajectories the names mean the folded view: reward is the newest
 	// trajectory-level reward annotation's value if there is one, reward_raw the
-	// row's own; priority and quarantined come from annotations.
+	// row's own; priority, advantage and quarantined come from annotations.
 	Columns  []string
 	Where    *where.Expr // nil = all rows
 	From, To int64       // places; To 0 = all of the snapshot
@@ -45,6 +44,7 @@ type ScanStats struct {
 const (
 	colRewardRaw   = "reward_raw"
 	colPriority    = "priority"
+	colAdvantage   = "advantage"
 	colQuarantined = "quarantined"
 )
 
@@ -125,12 +125,6 @@ func names(cols []*schema.Column) string {
 	return strings.Join(out, ", ")
 }
 
-// families are the columns whose values name what a quarantine may be about,
-// beside the trajectory itself.
-var families = []struct{ column, kind string }{
-	{"group_id", "group"}, {"episode_id", "episode"}, {"task_id", "task"}, {"env_id", "env"},
-}
-
 // physical lists the stored columns that are needed to serve columns.
 func (pl *plan) physical(columns []string) []string {
 	var out []string
@@ -151,6 +145,10 @@ func (pl *plan) physical(columns []string) []string {
 			}
 		case colPriority:
 			if pl.fold.any(notePriority) {
+				add("trajectory_id")
+			}
+		case colAdvantage:
+			if pl.fold.any(noteAdvantage) {
 				add("trajectory_id")
 			}
 		case colQuarantined:
@@ -274,6 +272,8 @@ func (pl *plan) serve(r placed, phys, columns []string) (arrow.Record, error) {
 		return r.rec.Column(i)
 	}
 	n := len(r.seqs)
+	ids, _ := stored("trajectory_id").(*array.String)
+	k := &keyed{v: pl.fold, ids: ids, seqs: r.seqs}
 	for i, name := range columns {
 		switch name {
 		case "row_seq":
@@ -285,12 +285,14 @@ func (pl *plan) serve(r placed, phys, columns []string) (arrow.Record, error) {
 		case "reward":
 			cols[i] = stored("reward")
 			if pl.fold.any(noteReward) {
-				cols[i] = pl.overlay(stored("trajectory_id"), cols[i], noteReward, n)
+				cols[i] = pl.overlay(k, cols[i], noteReward, n)
 			}
 		case colPriority:
-			cols[i] = pl.overlay(stored("trajectory_id"), nil, notePriority, n)
+			cols[i] = pl.overlay(k, nil, notePriority, n)
+		case colAdvantage:
+			cols[i] = pl.overlay(k, nil, noteAdvantage, n)
 		case colQuarantined:
-			cols[i] = pl.quarantined(stored, n)
+			cols[i] = pl.quarantined(k, stored, n)
 		default:
 			cols[i] = stored(name)
 		}
@@ -306,60 +308,6 @@ func int64Array(v []int64) arrow.Array {
 	b := array.NewInt64Builder(memory.DefaultAllocator)
 	b.AppendValues(v, nil)
 	return b.NewInt64Array()
-}
-
-// overlay is base with the newest annotation of a kind over it; base nil is all
-// null, and so is the result when ids is nil.
-func (pl *plan) overlay(ids, base arrow.Array, kind noteKind, n int) arrow.Array {
-	b := array.NewFloat64Builder(memory.DefaultAllocator)
-	b.Reserve(n)
-	raw, _ := base.(*array.Float64)
-	str, _ := ids.(*array.String)
-	for i := range n {
-		if str != nil {
-			if v, ok := pl.fold.last(str.Value(i), kind); ok {
-				if math.IsNaN(v) {
-					b.AppendNull()
-				} else {
-					b.Append(v)
-				}
-				continue
-			}
-		}
-		if raw == nil || raw.IsNull(i) {
-			b.AppendNull()
-		} else {
-			b.Append(raw.Value(i))
-		}
-	}
-	return b.NewFloat64Array()
-}
-
-// quarantined says for each row whether a quarantine of it or of a family of its
-// stands.
-func (pl *plan) quarantined(stored func(string) arrow.Array, n int) arrow.Array {
-	b := array.NewBooleanBuilder(memory.DefaultAllocator)
-	b.Reserve(n)
-	ids, _ := stored("trajectory_id").(*array.String)
-	fams := make([]*array.String, len(families))
-	for i, f := range families {
-		fams[i], _ = stored(f.column).(*array.String)
-	}
-	check := pl.fold.any(noteQuarantine)
-	for i := range n {
-		if !check || ids == nil {
-			b.Append(false)
-			continue
-		}
-		targets := []target{{"trajectory", ids.Value(i)}}
-		for k, f := range families {
-			if fams[k] != nil && fams[k].IsValid(i) {
-				targets = append(targets, target{f.kind, fams[k].Value(i)})
-			}
-		}
-		b.Append(pl.fold.quarantined(targets...))
-	}
-	return b.NewBooleanArray()
 }
 
 // Frame reads columns of all rows, one or more records for each data file, in

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"trajlake/schema"
@@ -24,6 +25,9 @@ type Snapshot struct {
 	lake   *Lake
 	vector delta.Vector
 	states map[string]*delta.State // physical states that serve it; each at least as new as the vector
+
+	scorer string // "" = rewards of all; else of this one only
+	folded atomic.Pointer[view]
 
 	sortOnce sync.Once
 	sorted   []*delta.File // of trajectories, by first place

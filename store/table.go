@@ -99,7 +99,7 @@ func (s fileStats) Column(name string) (lo, hi any, nulls, rows int64, ok bool) 
 // there is none, or its values can differ.
 func (pl *plan) storedName(name string) (string, bool) {
 	switch name {
-	case "row_seq", "row_version", colPriority, colQuarantined:
+	case "row_seq", "row_version", colPriority, colAdvantage, colQuarantined:
 		return "", false
 	case colRewardRaw:
 		return "reward", true

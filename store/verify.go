@@ -144,7 +144,7 @@ func (v *verifier) table(ctx context.Context, t *schema.Table) error {
 	if err != nil {
 		return err
 	}
-	if rows < limit && len(gone) == 0 {
+	if rows < limit && gone == nil {
 		v.problem(ProblemPlaces, t.Name, "%d of %d places hold no row, and nothing was deleted", limit-rows, limit)
 	}
 	if t == schema.Trajectories {
@@ -279,7 +279,7 @@ func (v *verifier) index(ctx context.Context) error {
 			return err
 		}
 	}
-	exact := len(gone) == 0 // nothing in it may be more than what was read
+	exact := gone == nil // nothing in it may be more than what was read
 	for _, t := range schema.Tables() {
 		if _, ok := namespaces[t.Name]; ok {
 			m, err := ix.Mark(t.Name)

@@ -101,12 +101,14 @@ func (n *node) walk(visit func(*node)) {
 
 // FoldedColumns is the column list of the folded view of trajectories: the
 // table's own columns, where reward means the folded reward, and after them
-// reward_raw (the row's own reward), priority (double, null where none was
-// given) and quarantined (boolean, never null). The caller may append to it.
+// reward_raw (the row's own reward), priority and advantage (double, null where
+// none was given) and quarantined (boolean, never null). The caller may append
+// to it.
 func FoldedColumns() []*schema.Column {
 	out := slices.Clone(schema.Trajectories.Columns)
 	return append(out,
 		&schema.Column{Name: "reward_raw", Kind: schema.Double, Field: -1},
 		&schema.Column{Name: "priority", Kind: schema.Double, Field: -1},
+		&schema.Column{Name: "advantage", Kind: schema.Double, Field: -1},
 		&schema.Column{Name: "quarantined", Kind: schema.Boolean, Required: true, Field: -1})
 }
