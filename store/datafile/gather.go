@@ -15,7 +15,7 @@ import (
 
 const (
 	gatherGap  = 32 << 10 // pages at most this far apart are read together over a network,
-	localGap   = 4 << 10  // and from a local file
+	localGap   = 8 << 10  // and from a local file
 	gatherMax  = 1 << 30  // stored bytes of one file
 	gatherWave = 64 << 20 // stored bytes in memory at a time, one file's at least
 	gatherWide = 8        // files read at a time

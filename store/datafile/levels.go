@@ -48,8 +48,12 @@ func packedWord(b []byte, width int) uint64 {
 }
 
 func fill(s []uint8, v uint8) {
-	for i := range s {
-		s[i] = v
+	short := s[:min(len(s), 32)]
+	for i := range short {
+		short[i] = v
+	}
+	for n := len(short); n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // maxPage bounds one page, which the format itself bounds at 2 GiB.
 const maxPage = 1 << 30
 
+// slack is room after a page without which the zstd decoder takes a slower path.
+const slack = 64
+
 // decoder decodes pages. Its buffers are reused, so one belongs to one goroutine.
 type decoder struct {
 	raw  []byte
@@ -63,8 +66,8 @@ func (d *decoder) inflate(src []byte, codec int32, size int) ([]byte, error) {
 		}
 		return src, nil
 	}
-	if cap(d.raw) < size {
-		d.raw = make([]byte, 0, max(size, 2*cap(d.raw), 64<<10))
+	if cap(d.raw) < size+slack {
+		d.raw = make([]byte, 0, max(size+slack, 2*cap(d.raw), 64<<10))
 	}
 	var out []byte
 	var err error
@@ -76,7 +79,7 @@ func (d *decoder) inflate(src []byte, codec int32, size int) ([]byte, error) {
 				return nil, err
 			}
 		}
-		out, err = d.zstd.DecodeAll(src, d.raw[:0:size])
+		out, err = d.zstd.DecodeAll(src, d.raw[:0:size+slack])
 	case codecSnappy:
 		var n int
 		if n, err = snappy.DecodedLen(src); err == nil && n == size {
