@@ -1,0 +1,143 @@
+package replay
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"trajlake/schema/fault"
+)
+
+// pace is how many positions the next claim should hold: what is drawn within a
+// second, by how long the last claim lasted, and at least those asked for. It grows
+// by at most four times from claim to claim.
+func (c *chain) pace(t *held, asked uint64) uint64 {
+	if t == nil {
+		return asked
+	}
+	lasted := max(time.Since(t.learned), time.Millisecond)
+	rate := math.Round(float64(t.Count) / lasted.Seconds())
+	return max(asked, uint64(min(max(rate, 1), 4*float64(t.Count), maxClaim)))
+}
+
+// asOf is the moment of a new claim. The trainer's word counts, then what the claim
+// before had, then the newest version among the rows.
+func (c *chain) asOf(t *held, r *BatchRequest, newest int64) AsOf {
+	a := AsOf{Time: c.e.now().UnixMicro(), Step: r.Step, Policy: r.Policy}
+	if t != nil {
+		a.Time = max(a.Time, t.AsOf.Time) // clocks of nodes differ; ages never shrink
+	}
+	if a.Step < 0 {
+		a.Step = -1
+		if t != nil {
+			a.Step = t.AsOf.Step
+		}
+	}
+	if a.Policy < 0 {
+		a.Policy = newest
+		if t != nil && t.AsOf.Policy > newest {
+			a.Policy = t.AsOf.Policy
+		}
+	}
+	return a
+}
+
+// sampler is the sampler of a claim, opened once for all who ask.
+func (c *chain) sampler(ctx context.Context, h *held) (*Sampler, error) {
+	c.mu.Lock()
+	if h.opening != nil && h.opening.landed() && h.opening.err != nil {
+		h.opening = nil // a fault of the store that may be over
+	}
+	if h.opening == nil {
+		var near *Sampler
+		for _, o := range c.recent {
+			if o != h && o.opening != nil && o.opening.landed() && o.opening.err == nil && o.First < h.First {
+				near = o.opening.v
+			}
+		}
+		h.opening = launch(c.e, func(ctx context.Context) (*Sampler, error) {
+			uses, err := c.usesBefore(ctx, h.First)
+			if err != nil {
+				return nil, err
+			}
+			return c.e.openAt(ctx, c.st, h.Claim, uses, near, nil)
+		})
+	}
+	f := h.opening
+	c.mu.Unlock()
+	return f.wait(ctx)
+}
+
+// drawable cuts a claim before the first batch that its snapshot has not got the
+// rows for, where the spec says to wait for them; a sequential stream's draws are
+// computed here in any case.
+func (c *chain) drawable(s *Sampler, first, count uint64) (uint64, Wait, error) {
+	waits := c.st.Live() && c.st.Spec.Strata.WhenDry == DryWait
+	if !waits && !c.st.Spec.Sequential() {
+		return count, Wait{}, nil
+	}
+	for i := range count {
+		_, err := s.Draw(first + i)
+		switch {
+		case err == nil:
+		case !fault.Is(err, fault.Exhausted) || !waits:
+			return 0, Wait{}, err
+		case i > 0:
+			return i, Wait{}, nil
+		default:
+			return 0, dryness(s, err), nil
+		}
+	}
+	return count, Wait{}, nil
+}
+
+// drawnBefore is how many units the chain has drawn up to the end of t.
+func (c *chain) drawnBefore(t *held, s *Sampler) (int64, error) {
+	if t == nil {
+		return 0, nil
+	}
+	if rows := c.st.Spec.Batch.Rows; rows > 0 {
+		return t.Drawn + int64(min(t.Count, Endless/uint64(rows)))*rows, nil
+	}
+	n := t.Drawn
+	for p := t.First; p < t.End(); p++ {
+		b, err := s.Draw(p)
+		if err != nil {
+			return 0, err
+		}
+		n += int64(len(b.Slots))
+	}
+	return n, nil
+}
+
+// settle writes the draws of a sequential claim into the ledger, once; the next
+// claim waits for it.
+func (c *chain) settle(h *held) *flight[struct{}] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h.settled != nil && h.settled.landed() && h.settled.err != nil {
+		h.settled = nil
+	}
+	if h.settled == nil {
+		h.settled = launch(c.e, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.record(ctx, h) })
+	}
+	return h.settled
+}
+
+// record writes what a claim draws. Another node may have done it too: readers
+// count a position once.
+func (c *chain) record(ctx context.Context, h *held) error {
+	s, err := c.sampler(ctx, h)
+	if err != nil {
+		return err
+	}
+	rows := make([]*ledgerRow, 0, h.Count)
+	for p := h.First; p < h.End(); p++ {
+		b, err := s.Draw(p)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, &ledgerRow{entry: servedEntry(h.Claim, b, c.e.node, c.e.now())})
+	}
+	return c.e.ledger.write(ctx, rows...)
+}
