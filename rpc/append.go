@@ -21,6 +21,10 @@ const groupBytes = 32 << 20
 // as it is decoded.
 const hugeRow = 64 << 20
 
+// giveBack is after how many bytes of such a row the memory of its pieces is given
+// back while it is received.
+const giveBack = 24 << 20
+
 // appendCall is one numbered request of a stream, decoded.
 type appendCall struct {
 	seq      uint64
@@ -229,6 +233,9 @@ func (a *appendStream) piece(p *rpcpb.RowChunk) (whole []byte, done bool, err er
 	}
 	if a.row != nil {
 		a.row = append(a.row, p.GetData()...)
+		if n := uint64(len(p.GetData())); a.total >= hugeRow && a.got/giveBack != (a.got-n)/giveBack {
+			debug.FreeOSMemory() // of the pieces; pools hold what they were received in until the collection after next
+		}
 	}
 	if !p.GetLast() {
 		return nil, false, nil
