@@ -101,9 +101,12 @@ func (s *columnSums) packInts(v []int32) {
 // packFloats writes -0 as 0, which is the same value.
 func (s *columnSums) packFloats(v []float32) {
 	const minusZero = 1 << 31
-	if littleEndian && !slices.ContainsFunc(v, func(f float32) bool { return math.Float32bits(f) == minusZero }) {
-		s.sink.Write(bytesOf(v))
-		return
+	if b := bytesOf(v); littleEndian {
+		rest := v[firstWith(b, 4, anyMinusZero):]
+		if !slices.ContainsFunc(rest, func(f float32) bool { return math.Float32bits(f) == minusZero }) {
+			s.sink.Write(b)
+			return
+		}
 	}
 	s.pack(len(v), func(i int) uint32 {
 		if b := math.Float32bits(v[i]); b != minusZero {

@@ -192,24 +192,24 @@ func (c *checker) list(p *plan, i int, col *Column, f reflect.Value) {
 		return
 	case []int32:
 		c.size += 4 * int64(len(a))
-		for k, n := range a {
-			if n < 0 {
-				c.element(k, FaultRange, "negative: %d", n)
+		for k := firstWith(bytesOf(a), 4, anyNegative); k < len(a); k++ {
+			if a[k] < 0 {
+				c.element(k, FaultRange, "negative: %d", a[k])
 			}
 		}
 		return
 	case []int8:
 		c.size += int64(len(a))
-		for k, n := range a {
-			if n != 0 && n != 1 {
-				c.element(k, FaultRange, "want 0 or 1, got %d", n)
+		for k := firstWith(bytesOf(a), 1, anyNoMask); k < len(a); k++ {
+			if a[k] != 0 && a[k] != 1 {
+				c.element(k, FaultRange, "want 0 or 1, got %d", a[k])
 			}
 		}
 		return
 	case []float32:
 		c.size += 4 * int64(len(a))
-		for k, n := range a {
-			if n-n != 0 {
+		for k := firstWith(bytesOf(a), 4, anyInfinite); k < len(a); k++ {
+			if n := a[k]; n-n != 0 {
 				c.element(k, FaultRange, "not a finite number: %v", n)
 			}
 		}
