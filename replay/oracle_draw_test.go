@@ -163,6 +163,9 @@ func TestDrawEqualsTheOracle(t *testing.T) {
 		snap := head(t, lake)
 		for range 8 {
 			w := oracleWish(r)
+			if err := parse(t, w.text).Fill(Pinned).Validate(); err != nil && w.dry == "fail" && strings.Contains(err.Error(), "no row of this stratum") {
+				continue // no batch of it could ever be drawn
+			}
 			s := sampler(t, snap, w.text)
 			schedule := oracleSchedule(w.allShares())
 			for _, position := range []uint64{0, uint64(r.IntN(1000)), r.Uint64()} {

@@ -52,9 +52,6 @@ func (s Spec) Fill(snapshot string) Spec {
 	if s.Batch == (BatchSize{}) {
 		s.Batch.Rows = defaultRows
 	}
-	if s.Limiter.SamplesPerInsert != 0 {
-		setTo(&s.Limiter.Slack, max(s.Batch.Rows, 1))
-	}
 	if s.Columns == nil {
 		for _, c := range schema.Trajectories.Columns {
 			s.Columns = append(s.Columns, c.Name)

@@ -188,7 +188,7 @@ func (l Limiter) value() canon.Value {
 	if l.SamplesPerInsert != 0 {
 		w.add("samples_per_insert", canon.FloatOf(l.SamplesPerInsert))
 	}
-	if l.Slack != 0 {
+	if l.Slack != 0 || l.SamplesPerInsert != 0 {
 		w.add("slack", canon.IntOf(l.Slack))
 	}
 	if w == nil {

@@ -257,7 +257,7 @@ func (r *reader) spec(root node) (s Spec) {
 		"limiter": r.offOr("a map of min_size, samples_per_insert, slack, or off", fields{
 			"min_size":           r.integer(&s.Limiter.MinSize, ""),
 			"samples_per_insert": r.number(&s.Limiter.SamplesPerInsert),
-			"slack":              r.positive(&s.Limiter.Slack),
+			"slack":              r.integer(&s.Limiter.Slack, ""),
 		}),
 		"group": func(n node, path string) { r.group(n, path, &s.Group) },
 		"batch": func(n node, path string) {
