@@ -28,6 +28,8 @@ type column struct {
 	i32      []int32    // of delta encoding
 	bool     []uint8
 	ix       []uint32 // of dictionary encoding
+	mask     []repeat // of dictionary encoding of 8-bit integers
+	masked   int      // values of mask
 	page     bounds
 
 	// The row group so far.
@@ -61,7 +63,7 @@ const (
 // of structs weighs something even when it is null: whoever wants one row has to
 // read the levels of all of the page's, in each of the struct's columns.
 func (c *column) size() int {
-	n := len(c.plain) + c.longs + 4*len(c.i32) + len(c.bool)/8 + 2*len(c.ix) + len(c.rep)/8
+	n := len(c.plain) + c.longs + 4*len(c.i32) + len(c.bool)/8 + 2*(len(c.ix)+c.masked) + len(c.rep)/8
 	if c.inner {
 		n += entryWeight * c.n
 	}
@@ -166,7 +168,7 @@ func (c *column) putInt32(rep uint8, v int32) {
 	case encDelta:
 		c.i32 = append(c.i32, v)
 	case encRLEDict:
-		c.ix = append(c.ix, c.smallIndex(int8(v)))
+		c.addRepeat(c.smallIndex(int8(v)), 1)
 	default:
 		c.plain = binary.LittleEndian.AppendUint32(c.plain, uint32(v))
 	}
@@ -218,17 +220,6 @@ func (c *column) putInts(rep, elemRep uint8, v []int32) {
 	c.plain = append(c.plain, raw(v)...)
 }
 
-// putBytes adds a list of 8-bit integers by dictionary: masks are long runs of
-// few values, which indexes store in next to nothing.
-func (c *column) putBytes(rep, elemRep uint8, v []int8) {
-	c.run(len(v), rep, elemRep)
-	at := len(c.ix)
-	c.ix = grow(c.ix, len(v))
-	for i, x := range v {
-		c.ix[at+i] = c.smallIndex(x)
-	}
-}
-
 func (c *column) smallIndex(x int8) uint32 {
 	if c.small == nil {
 		c.small = new([256]uint32)
@@ -256,6 +247,10 @@ func (c *column) flushPage(k *core, row int64) error {
 	if c.longs >= fatPage {
 		return c.flushFat(k, row)
 	}
+	if c.decided && c.codec == codecNone && c.enc == encPlain && c.longs+len(c.bool) == 0 && len(c.plain) <= maxPage/2 && c.n <= maxEntries {
+		c.flushPlain(k, row)
+		return nil
+	}
 	b, enc := c.body(k)
 	if len(b) > maxPage || c.n > maxEntries {
 		return fault.New(fault.Invalid, "", "column %v: one row holds %d bytes in %d values, more than a page may", c.leaf.path, len(b), c.n).WithHint("store fat arrays in the tensors table, in pieces")
@@ -268,6 +263,19 @@ func (c *column) flushPage(k *core, row int64) error {
 	return nil
 }
 
+// flushPlain is flushPage for values that stay as they are: they are copied once.
+func (c *column) flushPlain(k *core, row int64) {
+	k.body = c.levelBytes(k.body[:0])
+	size := int32(len(k.body) + len(c.plain))
+	sum := crc32.Update(crc32.ChecksumIEEE(k.body), crc32.IEEETable, c.plain)
+	k.head = appendPageHeader(k.head[:0], &pageHeader{typ: pageData, raw: size, size: size, crc: sum, values: int32(c.n), encoding: encPlain})
+	c.locs = append(c.locs, pageLoc{off: c.stored(), size: int32(len(k.head)) + size, row: row})
+	c.store(k.head, k.body)
+	c.store(nil, c.plain)
+	c.plainly = true
+	c.endPage(int64(len(k.head)) + int64(size))
+}
+
 // endPage counts the page, of raw bytes uncompressed, and begins the next one.
 func (c *column) endPage(raw int64) {
 	c.raw += raw
@@ -278,7 +286,12 @@ func (c *column) endPage(raw int64) {
 	c.group.merge(&c.page, c.leaf.typ)
 	c.page = bounds{}
 	c.def, c.rep, c.n = c.def[:0], c.rep[:0], 0
+	c.dropValues()
+}
+
+func (c *column) dropValues() {
 	c.plain, c.i32, c.bool, c.ix = c.plain[:0], c.i32[:0], c.bool[:0], c.ix[:0]
+	c.mask, c.masked = c.mask[:0], 0
 	c.dropLong()
 }
 
@@ -305,13 +318,16 @@ func (c *column) body(k *core) ([]byte, int32) {
 	switch {
 	case c.enc == encDelta:
 		enc = encDelta
-		k.delta, _ = k.packed.EncodeInt32(k.delta[:0], c.i32) // it has no error to give
-		b = append(b, k.delta...)
+		b = appendDelta(b, c.i32)
 	case c.enc == encRLEDict && c.words > 0:
 		enc = encRLEDict
 		c.usesIx = true
 		width := bits.Len(uint(c.words - 1))
-		b = putIndexes(append(b, byte(width)), c.ix, width)
+		if b = append(b, byte(width)); c.leaf.typ == physInt32 {
+			b = k.putRepeats(b, c.mask, width)
+		} else {
+			b = putIndexes(b, c.ix, width)
+		}
 	case c.leaf.typ == physBoolean:
 		at := len(b)
 		b = grow(b, (len(c.bool)+7)/8)

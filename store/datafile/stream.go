@@ -71,7 +71,7 @@ func grow[T any](s []T, n int) []T {
 
 // raw views a slice of numbers as bytes. Parquet and Arrow are little-endian,
 // and so is every processor that the lake is built for.
-func raw[T int32 | int64 | float32 | float64 | uint32](s []T) []byte {
+func raw[T int8 | int32 | int64 | float32 | float64 | uint32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

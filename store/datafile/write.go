@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go/encoding/delta"
 
 	"trajlake/schema"
 	"trajlake/schema/fault"
@@ -145,10 +144,10 @@ type core struct {
 	ids    []uint64
 
 	zstd             *zstd.Encoder
-	packed           delta.BinaryPackedEncoding
 	body, packedPage []byte
-	delta, head      []byte
-	last             bool // the next row group is the file's last
+	head             []byte
+	ix               []uint32 // scratch of putRepeats
+	last             bool     // the next row group is the file's last
 	keys             []string
 }
 
@@ -178,15 +177,14 @@ func (k *core) reset() {
 		c.file, c.page, c.absent = bounds{}, bounds{}, 0
 		c.decided, c.codec = false, codecNone
 		c.def, c.rep, c.n = c.def[:0], c.rep[:0], 0
-		c.plain, c.i32, c.bool, c.ix = c.plain[:0], c.i32[:0], c.bool[:0], c.ix[:0]
-		c.dropLong()
+		c.dropValues()
 		k.paged[i] = 0
 	}
 }
 
 // release gives the core back, unless one fat file has bloated its buffers.
 func (k *core) release() {
-	kept := cap(k.body) + cap(k.packedPage) + cap(k.delta)
+	kept := cap(k.body) + cap(k.packedPage) + 4*cap(k.ix)
 	for i := range k.cols {
 		c := &k.cols[i]
 		kept += cap(c.plain) + cap(c.pages) + cap(c.def) + cap(c.rep) + 4*cap(c.i32)
