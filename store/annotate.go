@@ -3,10 +3,11 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 
 	"trajlake/schema"
 	"trajlake/schema/fault"
@@ -36,15 +37,28 @@ func (l *Lake) Annotate(ctx context.Context, rows []*schema.Annotation) ([]Recei
 }
 
 // annotationDigest is over what an annotation says: not its place, not its time,
-// which a client may leave to the server.
+// which a client may leave to the server. Only the index holds it.
 func annotationDigest(r *schema.Annotation) [16]byte {
-	c := *r
-	c.RowVersion, c.RowSeq, c.At = nil, nil, nil
-	text, err := json.Marshal(&c)
-	if err != nil { // a NaN: validation has refused it before
-		text = fmt.Appendf(nil, "%+v", c)
+	var space [512]byte
+	b := space[:0]
+	texts := [...]*string{&r.AnnotationID, r.Kind, r.TargetKind, r.TargetID, r.Name, r.ValueText, r.ValueJSON, r.Scorer, r.ScorerVersion, r.RunID, r.Author, r.Reason, r.Extra}
+	for i, s := range texts {
+		if s != nil {
+			b = append(binary.AppendUvarint(append(b, byte(i)), uint64(len(*s))), *s...)
+		}
 	}
-	sum := sha256.Sum256(text)
+	for i, n := range [...]*int32{r.Turn, r.Call, r.SpanStart, r.SpanEnd} {
+		if n != nil {
+			b = binary.AppendVarint(append(b, byte(len(texts)+i)), int64(*n))
+		}
+	}
+	if r.PolicyVersion != nil {
+		b = binary.AppendVarint(append(b, 30), *r.PolicyVersion)
+	}
+	if r.Value != nil {
+		b = binary.BigEndian.AppendUint64(append(b, 31), math.Float64bits(*r.Value))
+	}
+	sum := sha256.Sum256(b)
 	return index.Half(sum[:])
 }
 

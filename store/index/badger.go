@@ -2,11 +2,14 @@ package index
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -32,8 +35,9 @@ const minFree = 256 << 20
 // in memory to mapped files, and a full disk would kill the process with SIGBUS.
 const closeRoom = 64 << 20
 
-// Format is the version of what the folder holds; another one is set aside.
-const Format = 1
+// Format is the version of what the folder holds, digests of annotations among
+// it; another one is set aside.
+const Format = 2
 
 // Badger is an Index in a Badger folder.
 type Badger struct {
@@ -189,7 +193,23 @@ func (b *Badger) use() (func(), error) {
 	return b.mu.RUnlock, nil
 }
 
-func itemKey(k Key) []byte { return append([]byte{'i'}, k[:]...) }
+// ordered is the position of a key in a list, to be sorted.
+type ordered struct {
+	head uint64 // of the key
+	at   int
+}
+
+// inOrder is the order of n keys by their first bytes, equal keys as they were:
+// neighbours lie together in Badger's lists and blocks, which makes many keys
+// about twice as fast.
+func inOrder(n int, key func(i int) *Key) []ordered {
+	order := make([]ordered, n)
+	for i := range order {
+		order[i] = ordered{binary.BigEndian.Uint64(key(i)[:8]), i}
+	}
+	slices.SortFunc(order, func(a, b ordered) int { return cmp.Or(cmp.Compare(a.head, b.head), cmp.Compare(a.at, b.at)) })
+	return order
+}
 
 // Lookup implements Index.
 func (b *Badger) Lookup(keys []Key) (_ []Entry, err error) {
@@ -201,9 +221,13 @@ func (b *Badger) Lookup(keys []Key) (_ []Entry, err error) {
 	defer done()
 	out := make([]Entry, len(keys))
 	err = b.db.View(func(t *badger.Txn) error {
-		for i, k := range keys {
+		name := make([]byte, 1+len(Key{}))
+		name[0] = 'i'
+		for _, o := range inOrder(len(keys), func(i int) *Key { return &keys[i] }) {
+			i := o.at
 			out[i] = Entry{Seq: -1}
-			it, err := t.Get(itemKey(k))
+			copy(name[1:], keys[i][:])
+			it, err := t.Get(name)
 			if errors.Is(err, badger.ErrKeyNotFound) {
 				continue
 			}
@@ -242,8 +266,13 @@ func (b *Badger) Apply(table string, items []Item, mark Mark) (err error) {
 	}
 	w := b.db.NewWriteBatch()
 	defer w.Cancel()
-	for _, it := range items {
-		if err := w.Set(itemKey(it.Key), encodeEntry(it.Entry)); err != nil {
+	const size = 1 + len(Key{}) + entrySize
+	texts := make([]byte, 0, size*len(items)) // the batch keeps what it is given
+	for _, o := range inOrder(len(items), func(i int) *Key { return &items[i].Key }) {
+		at := len(texts)
+		texts = appendEntry(append(append(texts, 'i'), items[o.at].Key[:]...), items[o.at].Entry)
+		key, value := texts[at:at+1+len(Key{})], texts[at+1+len(Key{}):]
+		if err := w.Set(slices.Clip(key), slices.Clip(value)); err != nil {
 			return fmt.Errorf("write index %s: %w", b.dir, err)
 		}
 	}

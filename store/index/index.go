@@ -83,24 +83,30 @@ type Index interface {
 	Persistent() bool
 }
 
-const entrySize = 8 + 8 + 16 + 16
+// entrySize is the size of an entry; one without a content hash, as annotations
+// and tensors have it, is stored without.
+const (
+	entrySize = 8 + 8 + 16 + 16
+	shortSize = entrySize - 16
+)
 
-func encodeEntry(e Entry) []byte {
-	b := make([]byte, entrySize)
-	binary.BigEndian.PutUint64(b[0:], uint64(e.Seq))
-	binary.BigEndian.PutUint64(b[8:], uint64(e.Version))
-	copy(b[16:], e.Digest[:])
-	copy(b[32:], e.Content[:])
-	return b
+func appendEntry(b []byte, e Entry) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Seq))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Version))
+	b = append(b, e.Digest[:]...)
+	if e.Content == [16]byte{} {
+		return b
+	}
+	return append(b, e.Content[:]...)
 }
 
 func decodeEntry(b []byte) (Entry, bool) {
-	if len(b) != entrySize {
+	if len(b) != entrySize && len(b) != shortSize {
 		return Entry{}, false
 	}
 	e := Entry{Seq: int64(binary.BigEndian.Uint64(b)), Version: int64(binary.BigEndian.Uint64(b[8:]))}
 	copy(e.Digest[:], b[16:])
-	copy(e.Content[:], b[32:])
+	copy(e.Content[:], b[shortSize:])
 	return e, true
 }
 
