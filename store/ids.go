@@ -23,7 +23,9 @@ type indexHolder struct {
 	mu     sync.Mutex
 	ix     index.Index
 	closed bool
-	faults int // of folders that failed in use; from maxIndexFaults on none is opened
+	faults int    // of folders that failed in use; from maxIndexFaults on none is opened
+	reason string // why the index is in memory
+	hint   string
 }
 
 // maxIndexFaults is how many index folders may fail in use before the process
@@ -113,44 +115,8 @@ func (l *Lake) index(ctx context.Context) (index.Index, error) {
 	if l.ids.ix != nil {
 		return l.ids.ix, nil
 	}
-	ix, err := l.openIndex(ctx)
-	if err != nil {
-		return nil, err
-	}
-	l.ids.ix = ix
-	return ix, nil
-}
-
-func (l *Lake) openIndex(ctx context.Context) (index.Index, error) {
-	dir := l.indexDir()
-	if dir == "" || l.ids.faults >= maxIndexFaults {
-		l.log.Info("no folder for the index; keeping it in memory")
-		return index.NewMemory(), nil
-	}
-	lake := l.meta.LakeID + " " + l.url
-	ix, aside, err := index.Open(dir, lake)
-	if aside != "" {
-		l.log.Warn("index set aside", "dir", dir, "reason", aside)
-	}
-	if err != nil {
-		l.log.Info("keeping the index in memory", "dir", dir, "reason", err)
-		return index.NewMemory(), nil
-	}
-	stale, err := l.foreignIndex(ctx, ix)
-	if err == nil && stale == "" {
-		return ix, nil
-	}
-	if err != nil {
-		stale = err.Error()
-	}
-	l.log.Warn("index does not belong to this log; rebuilding", "dir", dir, "reason", stale)
-	if err := errors.Join(ix.Close(), index.Remove(dir)); err != nil {
-		return index.NewMemory(), nil
-	}
-	if ix, _, err = index.Open(dir, lake); err != nil {
-		return index.NewMemory(), nil
-	}
-	return ix, nil
+	l.ids.ix = l.openIndex(ctx)
+	return l.ids.ix, nil
 }
 
 // foreignIndex says why the index does not belong to the logs; "" if it does.
@@ -292,14 +258,7 @@ func (l *Lake) warm(ctx context.Context) (rows, version int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	err = l.withIndex(ctx, func(ix index.Index) error {
-		for _, t := range schema.Tables() {
-			if err := l.syncIndex(ctx, ix, t, states[t.Name]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	err = l.withIndex(ctx, func(ix index.Index) error { return l.catchUp(ctx, ix, states) })
 	if err != nil {
 		return 0, 0, err
 	}

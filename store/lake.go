@@ -37,12 +37,15 @@ const lakeKey = "_trajlake/lake.json"
 // Options are the settings of Open; the zero value opens an existing lake for
 // reading and writing.
 type Options struct {
-	Create   bool         // make the lake if there is none
-	ReadOnly bool         // refuse every commit; no probe, no index of ids
-	IndexDir string       // folder of indexes; "" = $TRAJLAKE_INDEX, else the user's cache folder
-	Logger   *slog.Logger // nil = discard
-	Now      func() time.Time
-	Memory   int64 // bytes that decoded scalar columns may take in the cache; 0 = 64 MB
+	Create   bool   // make the lake if there is none
+	ReadOnly bool   // refuse every commit; no probe, no index of ids
+	IndexDir string // folder of indexes; "" = $TRAJLAKE_INDEX, else the user's cache folder
+	// IndexWait is how long an index folder that another process holds is waited
+	// for before the index is kept in memory; 0 = not at all.
+	IndexWait time.Duration
+	Logger    *slog.Logger // nil = discard
+	Now       func() time.Time
+	Memory    int64 // bytes that decoded scalar columns may take in the cache; 0 = 64 MB
 }
 
 // Lake is one open lake, safe for concurrent use. Close releases the index and
