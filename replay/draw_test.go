@@ -326,15 +326,16 @@ func TestGroups(t *testing.T) {
 func TestGroupWeightIsTheMean(t *testing.T) {
 	snap := head(t, lakeOf(t, 50, grouped))
 	s := sampler(t, snap, "unit: group\nwhere: reward > 0\nweight: reward")
-	for _, c := range s.strata[0].candidates {
+	for c := range s.pools[0].All() {
 		sum, n := uint64(0), uint64(0)
-		for i := c.Seq; i < c.Seq+5; i++ {
+		first := int(c.Key)
+		for i := first; i < first+5; i++ {
 			if i%3 != 0 && i%5 != 0 {
 				sum, n = sum+law.Weight(float64(i%5)/4), n+1
 			}
 		}
-		if c.Weight != sum/n || n < 2 || c.ID64 != law.ID64(fmt.Sprint("g", c.Seq/5)) {
-			t.Errorf("group at %d: %+v, want weight %d/%d", c.Seq, c, sum, n)
+		if c.Weight != sum/n || n < 2 || c.ID != law.ID64(fmt.Sprint("g", first/5)) {
+			t.Errorf("group at %d: %+v, want weight %d/%d", first, c, sum, n)
 		}
 	}
 }
@@ -381,14 +382,18 @@ func TestRows(t *testing.T) {
 }
 
 func TestGroupStats(t *testing.T) {
-	states := []rolloutState{
-		{group: 0, counts: true, scored: true, reward: 1}, {group: 0, counts: true, scored: true, reward: 0},
-		{group: 0, counts: true}, {group: 1, counts: true, scored: true, reward: 5}, {group: -1, counts: true}, {group: 0},
-	}
-	got := groupStatsOf(states, 2, Group{Stats: CompleteOnly, Size: 3})
-	want := []groupStats{{shown: true, count: 3, scored: 2, mean: 0.5, spread: 0.5}, {count: 1, scored: 1, mean: 5}}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %+v\nwant %+v", got, want)
+	null := math.NaN()
+	for _, c := range []struct {
+		rollouts []rollout
+		want     groupStats
+	}{
+		{[]rollout{{0, 1}, {0, 0}, {0, null}}, groupStats{shown: true, count: 3, scored: 2, mean: 0.5, spread: 0.5, least: 0, most: 1}},
+		{[]rollout{{0, 5}}, groupStats{count: 1, scored: 1, mean: 5, least: 5, most: 5}},
+		{[]rollout{{0, null}}, groupStats{count: 1, least: math.Inf(1), most: math.Inf(-1)}},
+	} {
+		if got := statsOf(c.rollouts, Group{Stats: CompleteOnly, Size: 3}); got != c.want {
+			t.Errorf("%v: %+v, want %+v", c.rollouts, got, c.want)
+		}
 	}
 }
 

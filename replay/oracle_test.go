@@ -254,7 +254,7 @@ func (w wish) units(rows []fact, position uint64) (out []unitOf) {
 		u := unitOf{id: strings.SplitN(name, " ", 2)[1], weight: new(big.Int), place: named[name][0].seq, stratum: -1}
 		n := int64(0)
 		for _, f := range named[name] {
-			u.members = append(u.members, Member{f.seq, eligible(f)})
+			u.members = append(u.members, Member{Seq: f.seq, Eligible: eligible(f), Uses: -1})
 			if !eligible(f) {
 				continue
 			}

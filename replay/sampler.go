@@ -3,53 +3,58 @@ package replay
 import (
 	"context"
 	"math"
-	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
-	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-
+	"trajlake/replay/facts"
 	"trajlake/replay/law"
-	"trajlake/schema"
+	"trajlake/replay/pool"
 	"trajlake/schema/fault"
-	"trajlake/schema/where"
 	"trajlake/store"
 )
 
-// Sampler draws the batches of one spec from one snapshot. It holds the
-// candidates, some 24 to 56 bytes for each, so that a draw reads nothing from the lake.
-// It is safe for concurrent use and needs no closing.
+// Sampler draws the batches of one spec from one snapshot, at one moment. It holds
+// the candidates, some 2 to 12 bytes for each, and shares with the sampler it was
+// advanced from what did not change; drawing reads nothing from the lake. It is
+// safe for concurrent use and needs no closing.
 type Sampler struct {
-	snap     *store.Snapshot
-	spec     Spec
-	hash     string
+	view   *facts.View
+	alone  bool // the view is nobody else's
+	snap   *store.Snapshot
+	spec   *Spec
+	hash   string
+	origin Origin
+	asOf   AsOf   // Origin's, or that of the snapshot
+	claim  []byte // see claimName
+
 	schedule *law.Schedule
-	strata   []stratum
-	shares   map[string]int // stratum by its values, see shareKey
-	eligible bitset         // by place
+	parts    []int32       // shares in 1/10,000 by stratum
+	piece    int           // of strata.steps
+	fresh    *law.Schedule // of the two parts of a stratum; nil if there are none
 
-	bytes atomic.Int64 // that all this takes
+	rules *rules
+	exprs *expressions
+	pools []*pool.Pool // by cell
+	admit *marks       // eligible rows
+	pages []ages
+	rows  [reasons]int64      // rows by verdict
+	units [reasons]int64      // units of several rows by verdict
+	waits map[uint32]struct{} // groups whose verdict changes with time
 
-	mu    sync.Mutex
-	stats *rollouts // read when rows are first fetched; mu guards it
+	mu  sync.Mutex
+	seq *sequence // of a sequential stream, made by the first draw; mu guards it
 }
 
-// stratum is the candidates of one stratum, in log order. tasks and prompts are
-// filled for caps only; members for groups only.
-type stratum struct {
-	name           string
-	candidates     []law.Candidate
-	tasks, prompts []uint64 // hashes; 0 for null, which no cap counts
-	members        [][]Member
-}
-
-// Member is one row of a drawn unit.
-type Member struct {
-	Seq      int64 // place in trajectories
-	Eligible bool  // satisfies the spec's predicate and is not quarantined
+// Origin is where the positions of a sampler begin: a claim. The zero Origin is
+// that of a pinned stream that stands alone.
+type Origin struct {
+	Stream, Run string
+	First       uint64
+	AsOf        AsOf
+	Carry       Carry
+	Uses        *Uses // before First
 }
 
 // Resolve opens the snapshot that a filled spec names: pinned is the head.
@@ -66,292 +71,218 @@ func Resolve(ctx context.Context, lake *store.Lake, spec Spec) (*store.Snapshot,
 		WithHint("use pinned, {version: …} or {token: …}")
 }
 
-// Open reads the candidates of a filled and valid spec from a snapshot.
+// Open reads the facts that a filled and valid spec needs from a snapshot, and
+// makes its sampler.
 func Open(ctx context.Context, snap *store.Snapshot, spec Spec) (*Sampler, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	schedule, err := spec.Strata.Schedule()
-	if err != nil {
-		return nil, fault.WrapAs(fault.Usage, "schedule strata", err)
-	}
-	s := &Sampler{snap: snap, spec: spec, hash: spec.Hash(), schedule: schedule, eligible: newBitset(snap.Count(schema.Trajectories))}
-	s.strata, s.shares = []stratum{{name: All}}, map[string]int{shareKey(nil): 0}
-	if len(spec.Strata.By) > 0 {
-		s.strata = make([]stratum, len(spec.Strata.Shares))
-		for i, share := range spec.Strata.Shares {
-			s.strata[i].name = share.Name()
-			s.shares[shareKey(share.Of)] = i
-		}
-	}
-	if spec.Unit == UnitGroup {
-		err = s.readGroups(ctx)
-	} else {
-		err = s.readTrajectories(ctx)
-	}
+	view, err := facts.Open(ctx, snap.ForScorer(spec.Scorer), Needs(spec))
 	if err != nil {
 		return nil, fault.Wrap("read candidates of "+snap.String(), err)
 	}
-	s.bytes.Store(int64(8 * cap(s.eligible)))
-	for i := range s.strata {
-		s.bytes.Add(s.strata[i].size())
+	s, err := OpenAt(ctx, view, spec, Origin{})
+	if err != nil {
+		return nil, err
+	}
+	s.alone = true
+	return s, nil
+}
+
+// OpenAt makes the sampler of a filled and valid spec from a view that holds what
+// Needs says. A live stream's origin is its claim.
+func OpenAt(ctx context.Context, view *facts.View, spec Spec, o Origin) (*Sampler, error) {
+	s := &Sampler{view: view, snap: view.Snapshot(), spec: &spec, hash: spec.Hash(), origin: o}
+	if err := s.prepare(ctx, nil); err != nil {
+		return nil, fault.Wrap("read candidates of "+s.snap.String(), err)
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, fault.Wrap("read candidates of "+s.snap.String(), err)
 	}
 	return s, nil
 }
 
-// Bytes is the memory that the sampler holds, about. It grows once, when Rows is
-// first called. It waits for nothing.
-func (s *Sampler) Bytes() int64 { return s.bytes.Load() }
-
-func (t *stratum) size() int64 {
-	const candidate, slice, member = 24, 24, 16
-	n := candidate*cap(t.candidates) + 8*(cap(t.tasks)+cap(t.prompts)) + slice*cap(t.members)
-	for _, m := range t.members {
-		n += member * cap(m)
+// prepare fills in everything but what is known of rows; prev, if not nil, may
+// have some of it.
+func (s *Sampler) prepare(ctx context.Context, prev *Sampler) (err error) {
+	if err := unsuited(s.view, *s.spec); err != nil {
+		return err
 	}
-	return int64(n)
+	if s.view.Rows() > math.MaxUint32 {
+		return fault.New(fault.Exhausted, "open sampler", "%d places are more than a sampler holds", s.view.Rows())
+	}
+	if prev != nil {
+		s.exprs = prev.exprs
+	} else if s.exprs, err = newExpressions(s.spec); err != nil {
+		return err
+	}
+	s.asOf = s.origin.AsOf
+	if s.asOf == (AsOf{}) {
+		s.asOf = AsOf{Policy: s.view.NewestPolicy(), Time: newestTime(s.view, s.spec)}
+	}
+	s.claim = s.claimName()
+	shares, piece := s.spec.Strata.SharesAt(s.asOf.Step)
+	s.piece = piece
+	if prev != nil && prev.piece == piece {
+		s.schedule, s.fresh, s.parts = prev.schedule, prev.fresh, prev.parts
+	} else if err := s.share(shares); err != nil {
+		return err
+	}
+	s.rules, err = newRules(ctx, s.view, s.spec, s.asOf, s.origin.Uses)
+	return err
 }
 
-// Spec is the spec that the sampler serves.
-func (s *Sampler) Spec() Spec { return s.spec }
-
-// Snapshot is what the sampler draws from.
-func (s *Sampler) Snapshot() *store.Snapshot { return s.snap }
-
-// row is what eligibility, stratum, weight and caps of one trajectory need.
-type row struct {
-	seq          int64
-	id, group    string
-	stratum      int // −1: it has no share
-	weight       uint64
-	task, prompt uint64
-}
-
-// scan yields the rows that satisfy the predicate and are not quarantined.
-func (s *Sampler) scan(ctx context.Context, yield func(row)) error {
-	var pred *where.Expr
-	if s.spec.Where != "" {
-		var err error
-		if pred, err = where.Parse(s.spec.Where); err != nil {
-			return err
+func (s *Sampler) share(shares []Share) (err error) {
+	s.parts = []int32{law.SharesTotal}
+	if len(s.spec.Strata.By) > 0 {
+		s.parts = make([]int32, len(shares))
+		for i, share := range shares {
+			s.parts[i] = share.Parts
 		}
 	}
-	columns := s.neededColumns()
-	for rec, err := range s.snap.Scan(ctx, store.ScanOptions{Columns: columns, Where: pred}) {
-		if err != nil {
-			return err
-		}
-		f := frameOf(rec)
-		for i := range int(rec.NumRows()) {
-			if f.truth("quarantined", i) {
-				continue
-			}
-			seq := f.long("row_seq", i)
-			s.eligible.set(seq)
-			id, _ := f.text("trajectory_id", i)
-			group, _ := f.text("group_id", i)
-			yield(row{seq: seq, id: id, group: group, stratum: s.stratumOf(f, i), weight: s.weightOf(f, i),
-				task: f.hash("task_id", i), prompt: f.hash("prompt_hash", i)})
+	if s.schedule, err = law.NewSchedule(s.parts); err != nil {
+		return fault.WrapAs(fault.Usage, "schedule strata", err)
+	}
+	if f := s.spec.Fresh.Share; f > 0 {
+		if s.fresh, err = law.NewSchedule([]int32{f, law.SharesTotal - f}); err != nil {
+			return fault.WrapAs(fault.Usage, "schedule fresh rows", err)
 		}
 	}
 	return nil
 }
 
-func (s *Sampler) neededColumns() []string {
-	columns := []string{"row_seq", "trajectory_id", "quarantined"}
-	need := map[string]bool{"group_id": s.spec.Unit == UnitGroup, "task_id": s.spec.Caps.PerTask > 0, "prompt_hash": s.spec.Caps.PerPrompt > 0}
-	for _, by := range s.spec.Strata.By {
-		if by == ByRewardBand {
-			by = "reward"
-		}
-		need[by] = true
+// newestTime is when the last row of a view was ingested: the moment of a pinned
+// stream. It is looked for only if ages are measured in time.
+func newestTime(view *facts.View, spec *Spec) (newest int64) {
+	if !slices.Contains([]string{spec.Staleness.Unit, spec.AgeDecay.Unit, spec.Fresh.Unit, spec.Strata.AgeUnit}, Seconds) {
+		return 0
 	}
-	for _, f := range s.spec.Weight {
-		if f.Name != WeightUniform {
-			need[f.Name] = true
-		}
+	var r facts.Row
+	for seq := range view.Rows() {
+		view.Read(seq, &r)
+		newest = max(newest, r.Ingested)
 	}
-	for _, name := range []string{"reward", "priority", ByEffort, ByMode, ByTaskSet, "task_id", "prompt_hash", "group_id"} {
-		if need[name] {
-			columns = append(columns, name)
-		}
-	}
-	return columns
+	return newest
 }
 
-func (s *Sampler) stratumOf(f frame, i int) int {
-	values := make([]string, len(s.spec.Strata.By))
-	for k, by := range s.spec.Strata.By {
-		if by == ByRewardBand {
-			values[k] = schema.RewardBand(f.double("reward", i))
-			continue
+// build judges every row and every unit.
+func (s *Sampler) build(ctx context.Context) error {
+	n := s.view.Rows()
+	s.pages = make([]ages, (n+pageRows-1)/pageRows)
+	s.admit, s.waits = &marks{}, map[uint32]struct{}{}
+	var r facts.Row
+	for i := range s.pages {
+		s.pages[i] = noAges
+		for seq := int64(i) * pageRows; seq < min(int64(i+1)*pageRows, n); seq++ {
+			s.view.Read(seq, &r)
+			s.pages[i].add(&r)
 		}
-		text, ok := f.text(by, i)
-		if !ok {
-			text = Unknown
+	}
+	if needTasks(s.spec) {
+		s.rules.tasks = countTasks(s.view)
+	}
+	s.rules.decay = newDecay(s.spec, s.asOf, allAges(s.pages))
+	vals, err := s.exprs.read(ctx, s.snap, 0, n, nil)
+	if err != nil {
+		return err
+	}
+	s.pools = make([]*pool.Pool, len(s.parts)*s.rules.cells.parts())
+	for i := range s.pools {
+		s.pools[i] = pool.New(s.spec.Unit != UnitTrajectory)
+	}
+	for seq := range n {
+		if seq%(1<<16) == 0 && ctx.Err() != nil {
+			return ctx.Err()
 		}
-		values[k] = text
+		s.view.Read(seq, &r)
+		v := s.verdict(&r, vals)
+		s.rows[v.reason]++
+		s.admit.set(seq, v.reason.eligible())
+		if v.weight > 0 {
+			s.pools[v.cell].Set(uint32(seq), v.weight, 0)
+		}
 	}
-	if t, ok := s.shares[shareKey(values)]; ok {
-		return t
+	if s.spec.Unit == UnitGroup {
+		s.buildGroups(vals)
 	}
-	return -1
+	for _, p := range s.pools {
+		p.Seal()
+	}
+	return nil
+}
+
+// verdict is that on a row as a unit of its own; where units are made of rows
+// their weights are not looked at one by one.
+func (s *Sampler) verdict(r *facts.Row, vals values) verdict {
+	if s.spec.Unit != UnitTrajectory {
+		return s.rules.place(r)
+	}
+	return s.rules.judge(r, vals.of(s.exprs, r.Seq))
+}
+
+func allAges(pages []ages) ages {
+	all := noAges
+	for _, p := range pages {
+		for _, pair := range [][2]*span{{&all.born, &p.born}, {&all.newest, &p.newest}, {&all.finished, &p.finished}} {
+			pair[0].lo, pair[0].hi = min(pair[0].lo, pair[1].lo), max(pair[0].hi, pair[1].hi)
+		}
+	}
+	return all
+}
+
+// Bytes is the memory that the sampler holds, about; what it shares with others is
+// counted in each. That of its view counts if Open made it.
+func (s *Sampler) Bytes() int64 {
+	const page = 48
+	n := s.admit.size() + int64(page*cap(s.pages)) + s.rules.tasks.size()
+	if s.alone {
+		n += s.view.Bytes()
+	}
+	for _, p := range s.pools {
+		n += p.Bytes()
+	}
+	return n
+}
+
+// Spec is the spec that the sampler serves.
+func (s *Sampler) Spec() Spec { return *s.spec }
+
+// Snapshot is what the sampler draws from.
+func (s *Sampler) Snapshot() *store.Snapshot { return s.snap }
+
+// View is the facts that the sampler draws by.
+func (s *Sampler) View() *facts.View { return s.view }
+
+// Admitted is how many rows the stream could draw whatever their age and use are:
+// those that the predicate, splits, required columns and pass rates let through,
+// and that are not quarantined. A limiter counts them as inserted.
+func (s *Sampler) Admitted() (n int64) {
+	for why, rows := range s.rows {
+		if reason(why).admitted() {
+			n += rows
+		}
+	}
+	return n
+}
+
+// StalenessOf is how many policy versions a row's oldest span is behind the
+// sampler's moment; known is false where either has none.
+func (s *Sampler) StalenessOf(seq int64) (versions int64, known bool) {
+	var r facts.Row
+	s.view.Read(seq, &r)
+	return clock{Versions, s.asOf}.ageOf(&r)
 }
 
 // shareKey is the values of a stratum as a key of a map.
 func shareKey(values []string) string { return strings.Join(values, "\x00") }
 
-// weightOf multiplies the factors: reward counts from 0, null is 0; a row without
-// a priority has priority 1.
-func (s *Sampler) weightOf(f frame, i int) uint64 {
-	w := 1.0
-	for _, factor := range s.spec.Weight {
-		switch factor.Name {
-		case WeightReward:
-			reward := f.double("reward", i)
-			if reward == nil {
-				return 0
-			}
-			w *= max(*reward, 0)
-		case WeightPriority:
-			if priority := f.double("priority", i); priority != nil {
-				w *= max(*priority, 0)
-			}
-		}
+// stratumOf is the stratum that a cell belongs to.
+func (s *Sampler) stratumOf(cell int) int { return cell / s.rules.cells.parts() }
+
+// nameOf is the name of a stratum in batches.
+func (s *Sampler) nameOf(stratum int) string {
+	if len(s.spec.Strata.By) == 0 {
+		return All
 	}
-	return law.Weight(w)
+	return s.spec.Strata.Shares[stratum].Name()
 }
-
-func (s *Sampler) readTrajectories(ctx context.Context) error {
-	return s.scan(ctx, func(r row) {
-		if r.stratum < 0 || r.weight == 0 {
-			return
-		}
-		s.strata[r.stratum].add(law.Candidate{ID64: law.ID64(r.id), Weight: r.weight, Seq: r.seq}, r, s.spec.Caps)
-	})
-}
-
-func (t *stratum) add(c law.Candidate, r row, caps Caps) {
-	t.candidates = append(t.candidates, c)
-	if caps.PerTask > 0 {
-		t.tasks = append(t.tasks, r.task)
-	}
-	if caps.PerPrompt > 0 {
-		t.prompts = append(t.prompts, r.prompt)
-	}
-}
-
-// group gathers the rows of one group.
-type group struct {
-	id      string
-	first   row // the first eligible member: stratum, task and prompt are its
-	sum     law.Sum
-	n       uint64 // eligible members
-	members []Member
-}
-
-// readGroups reads eligible members first, then all members of their groups.
-func (s *Sampler) readGroups(ctx context.Context) error {
-	var order []*group
-	byID := map[string]*group{}
-	err := s.scan(ctx, func(r row) {
-		g := byID[r.group]
-		if g == nil || r.group == "" {
-			g = &group{id: r.group, first: r}
-			order = append(order, g)
-			if r.group == "" { // a unit of its own
-				g.id, g.members = r.id, []Member{{r.seq, true}}
-			} else {
-				byID[r.group] = g
-			}
-		}
-		var carry uint64
-		g.sum.Lo, carry = bits.Add64(g.sum.Lo, r.weight, 0)
-		g.sum.Hi += carry
-		g.n++
-	})
-	if err != nil {
-		return err
-	}
-	for rec, err := range s.snap.Scan(ctx, store.ScanOptions{Columns: []string{"row_seq", "group_id"}}) {
-		if err != nil {
-			return err
-		}
-		f := frameOf(rec)
-		for i := range int(rec.NumRows()) {
-			id, ok := f.text("group_id", i)
-			if g := byID[id]; ok && g != nil {
-				seq := f.long("row_seq", i)
-				g.members = append(g.members, Member{seq, s.eligible.has(seq)})
-			}
-		}
-	}
-	for _, g := range order {
-		if g.n < uint64(s.spec.Group.Min) || g.first.stratum < 0 || g.sum == (law.Sum{}) {
-			continue
-		}
-		mean, _ := bits.Div64(g.sum.Hi, g.sum.Lo, g.n) // weights are below 2^63, so the mean is
-		t := &s.strata[g.first.stratum]
-		t.add(law.Candidate{ID64: law.ID64(g.id), Weight: max(mean, 1), Seq: g.members[0].Seq}, g.first, s.spec.Caps)
-		t.members = append(t.members, g.members)
-	}
-	return nil
-}
-
-// frame finds the columns of a record by name. Columns that it has not read as null.
-type frame map[string]arrow.Array
-
-func frameOf(rec arrow.Record) frame {
-	f := make(frame, rec.NumCols())
-	for i, field := range rec.Schema().Fields() {
-		f[field.Name] = rec.Column(i)
-	}
-	return f
-}
-
-func (f frame) text(name string, i int) (string, bool) {
-	col, ok := f[name].(array.StringLike)
-	if !ok || col.IsNull(i) {
-		return "", false
-	}
-	return col.Value(i), true
-}
-
-func (f frame) hash(name string, i int) uint64 {
-	text, ok := f.text(name, i)
-	if !ok {
-		return 0
-	}
-	return law.ID64(text)
-}
-
-func (f frame) double(name string, i int) *float64 {
-	col, ok := f[name].(*array.Float64)
-	if !ok || col.IsNull(i) || math.IsNaN(col.Value(i)) {
-		return nil
-	}
-	v := col.Value(i)
-	return &v
-}
-
-func (f frame) long(name string, i int) int64 {
-	col, ok := f[name].(*array.Int64)
-	if !ok || col.IsNull(i) {
-		return 0
-	}
-	return col.Value(i)
-}
-
-func (f frame) truth(name string, i int) bool {
-	col, ok := f[name].(*array.Boolean)
-	return ok && col.IsValid(i) && col.Value(i)
-}
-
-// bitset is a set of places.
-type bitset []uint64
-
-func newBitset(n int64) bitset { return make(bitset, (n+63)/64) }
-
-func (b bitset) set(i int64) { b[i/64] |= 1 << (i % 64) }
-
-func (b bitset) has(i int64) bool { return i/64 < int64(len(b)) && b[i/64]>>(i%64)&1 == 1 }

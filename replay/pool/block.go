@@ -256,16 +256,8 @@ func (b *block) size() int64 {
 	return int64(header + 2*cap(b.offs) + 8*cap(b.weights) + 8*cap(b.ids) + 16*cap(b.sums))
 }
 
-func plus(s, t law.Sum) law.Sum {
-	lo, carry := bits.Add64(s.Lo, t.Lo, 0)
-	hi, _ := bits.Add64(s.Hi, t.Hi, carry)
-	return law.Sum{Hi: hi, Lo: lo}
-}
+func plus(s, t law.Sum) law.Sum { return s.Add(t) }
 
-func minus(s, t law.Sum) law.Sum {
-	lo, borrow := bits.Sub64(s.Lo, t.Lo, 0)
-	hi, _ := bits.Sub64(s.Hi, t.Hi, borrow)
-	return law.Sum{Hi: hi, Lo: lo}
-}
+func minus(s, t law.Sum) law.Sum { return s.Sub(t) }
 
-func less(s, t law.Sum) bool { return s.Hi < t.Hi || s.Hi == t.Hi && s.Lo < t.Lo }
+func less(s, t law.Sum) bool { return s.Less(t) }

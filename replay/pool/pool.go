@@ -14,7 +14,6 @@ package pool
 
 import (
 	"iter"
-	"math/bits"
 	"slices"
 	"sort"
 
@@ -39,14 +38,8 @@ type Pool struct {
 	firsts  []uint32 // base of each block, ascending
 	blocks  []*block
 	levels  [][]law.Sum // levels[0] has the blocks' totals, each further one sums 16 of the level below; the last has one entry
-	buckets [64]Bucket
+	buckets law.Buckets
 	stale   bool // levels do not fit blocks
-}
-
-// Bucket sums the candidates whose weight has the same highest bit.
-type Bucket struct {
-	N   uint64
-	Sum law.Sum
 }
 
 // New makes an empty pool. With ids, candidates carry the number by which they take
@@ -94,9 +87,8 @@ func (p *Pool) Total() law.Sum {
 	return p.levels[len(p.levels)-1][0]
 }
 
-// Buckets sums the candidates by the binary logarithm of their weights: bucket i
-// has those from 2^i up to 2^(i+1).
-func (p *Pool) Buckets() *[64]Bucket { return &p.buckets }
+// Buckets counts the weights by their binary logarithm; it must not be changed.
+func (p *Pool) Buckets() *law.Buckets { return &p.buckets }
 
 // Bytes is the memory that the pool holds, shared blocks included.
 func (p *Pool) Bytes() int64 {
@@ -112,6 +104,9 @@ func (p *Pool) Bytes() int64 {
 
 // locate finds the block that key is in or would be in; −1 in an empty pool.
 func (p *Pool) locate(key uint32) int {
+	if last := len(p.firsts) - 1; last >= 0 && key >= p.firsts[last] { // in order of building
+		return last
+	}
 	i := sort.Search(len(p.firsts), func(i int) bool { return p.firsts[i] > key })
 	if i == 0 {
 		return min(0, len(p.firsts)-1)
@@ -124,6 +119,16 @@ func (p *Pool) Weight(key uint32) uint64 {
 	if bi := p.locate(key); bi >= 0 {
 		if i, ok := p.blocks[bi].find(key); ok {
 			return p.blocks[bi].weight(i)
+		}
+	}
+	return 0
+}
+
+// ID is the id of a candidate of a pool with ids, 0 where there is none.
+func (p *Pool) ID(key uint32) uint64 {
+	if bi := p.locate(key); bi >= 0 && p.withIDs {
+		if i, ok := p.blocks[bi].find(key); ok {
+			return p.blocks[bi].ids[i]
 		}
 	}
 	return 0
@@ -155,13 +160,13 @@ func (p *Pool) Set(key uint32, w, id uint64) {
 		return
 	}
 	b := p.mine(bi)
-	p.count(old, -1)
+	p.buckets.Remove(old)
 	if w == 0 {
 		b.remove(i)
 		p.n--
 	} else {
 		b.setWeight(i, w)
-		p.count(w, 1)
+		p.buckets.Add(w)
 	}
 	p.changed(bi, law.Sum{Lo: old}, law.Sum{Lo: w})
 }
@@ -172,7 +177,7 @@ func (p *Pool) add(bi int, key uint32, w, id uint64) {
 		return
 	}
 	p.n++
-	p.count(w, 1)
+	p.buckets.Add(w)
 	if len(p.blocks) == 0 {
 		p.open(0, key, w, id)
 		return
@@ -208,15 +213,6 @@ func (p *Pool) open(bi int, key uint32, w, id uint64) {
 	}
 	p.firsts, p.blocks = slices.Insert(p.firsts, bi, key), slices.Insert(p.blocks, bi, b)
 	p.stale = true
-}
-
-func (p *Pool) count(w uint64, by int) {
-	b := &p.buckets[bits.Len64(w)-1]
-	if by < 0 {
-		b.N, b.Sum = b.N-1, minus(b.Sum, law.Sum{Lo: w})
-		return
-	}
-	b.N, b.Sum = b.N+1, plus(b.Sum, law.Sum{Lo: w})
 }
 
 func (p *Pool) changed(bi int, old, now law.Sum) {
@@ -265,6 +261,21 @@ func (p *Pool) All() iter.Seq[Candidate] {
 		for bi, b := range p.blocks {
 			for i := range b.n {
 				if !yield(p.candidate(bi, i)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Between yields the candidates with lo ≤ key < hi, ascending.
+func (p *Pool) Between(lo, hi uint32) iter.Seq[Candidate] {
+	return func(yield func(Candidate) bool) {
+		bi := max(p.locate(lo), 0)
+		for ; bi < len(p.blocks) && (p.blocks[bi].base < hi); bi++ {
+			i, _ := p.blocks[bi].find(lo)
+			for ; i < p.blocks[bi].n; i++ {
+				if c := p.candidate(bi, i); c.Key >= hi || !yield(c) {
 					return
 				}
 			}

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"maps"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -44,7 +43,7 @@ func compare(t *testing.T, r *rand.Rand, p *Pool, m model) {
 		t.Fatalf("%d candidates, Len %d, want %d", len(got), p.Len(), len(keys))
 	}
 	var total law.Sum
-	var buckets [64]Bucket
+	var buckets law.Buckets
 	var tree law.Tree
 	var candidates []law.Candidate
 	for i, key := range keys {
@@ -53,8 +52,7 @@ func compare(t *testing.T, r *rand.Rand, p *Pool, m model) {
 			t.Fatalf("candidate %d is %+v, want %+v", i, got[i], c)
 		}
 		total = plus(total, law.Sum{Lo: c.Weight})
-		b := &buckets[bits.Len64(c.Weight)-1]
-		b.N, b.Sum = b.N+1, plus(b.Sum, law.Sum{Lo: c.Weight})
+		buckets.Add(c.Weight)
 		tree.Set(i, c.Weight)
 		id := c.ID
 		if !p.withIDs {
@@ -72,6 +70,12 @@ func compare(t *testing.T, r *rand.Rand, p *Pool, m model) {
 	}
 	if len(keys) == 0 {
 		return
+	}
+	lo := keys[r.IntN(len(keys))] + r.Uint32N(3) - 1
+	hi := lo + r.Uint32N(2000)
+	want := slices.DeleteFunc(slices.Clone(got), func(c Candidate) bool { return c.Key < lo || c.Key >= hi })
+	if between := slices.Collect(p.Between(lo, hi)); !slices.Equal(between, want) {
+		t.Fatalf("between %d and %d: %d candidates, want %d", lo, hi, len(between), len(want))
 	}
 	for range 20 {
 		i := r.IntN(len(keys))
