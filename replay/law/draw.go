@@ -49,7 +49,8 @@ func Draw(candidates []Candidate, seed, position uint64, k int) []Pick {
 
 // Drawer draws from candidates that come one at a time. It keeps the best k + 1:
 // the one that was not drawn gives the others their probability. A Drawer is for
-// one goroutine.
+// one goroutine; several of them draw from parts of the candidates, and Merge puts
+// the parts together.
 type Drawer struct {
 	base uint64
 	keep int    // k + 1
@@ -58,43 +59,127 @@ type Drawer struct {
 	// Only candidates behind this one count, if after is set.
 	floor Pick
 	after bool
+	// The bar that candidates must clear to be looked at, see raise.
+	bar   uint64
+	shift uint
 }
+
+// noBar lets every candidate be looked at.
+const noBar = 64
 
 // NewDrawer starts the draw of k units at a position of the stream with a seed.
 // A negative k counts as 0.
 func NewDrawer(seed, position uint64, k int) *Drawer {
 	k = min(max(k, 0), math.MaxInt-1)
-	return &Drawer{base: base(seed, position), keep: k + 1, heap: make([]Pick, 0, min(k+1, 4096))}
+	return &Drawer{base: base(seed, position), keep: k + 1, heap: make([]Pick, 0, min(k+1, 4096)), shift: noBar}
 }
 
 // Add offers the next candidate. It allocates nothing but the place of the first
 // k + 1 candidates, and computes a logarithm only where the candidate may win.
 func (d *Drawer) Add(c Candidate) {
-	i := d.n
 	d.n++
-	if c.Weight == 0 {
+	u := uniform(c.ID64, d.base)
+	if hi, _ := bits.Mul64(c.Weight, d.bar); hi < -u>>d.shift {
 		return
 	}
-	u := uniform(c.ID64, d.base)
-	full := len(d.heap) == d.keep
-	if full {
+	d.look(d.n-1, u, c.Weight, c.Seq)
+}
+
+// AddRun offers candidates by columns: their ids, their weights (nil: all of them
+// have weight 1), and places in the log that begin with seq and have no gaps.
+// Both columns have one length.
+func (d *Drawer) AddRun(ids, weights []uint64, seq int64) {
+	first := d.n
+	d.n += len(ids)
+	if weights == nil {
+		for i, id := range ids {
+			u := uniform(id, d.base)
+			if d.bar>>32 < -u>>d.shift {
+				continue
+			}
+			d.look(first+i, u, 1<<32, seq+int64(i))
+		}
+		return
+	}
+	weights = weights[:len(ids)]
+	for i, id := range ids {
+		u := uniform(id, d.base)
+		if hi, _ := bits.Mul64(weights[i], d.bar); hi < -u>>d.shift {
+			continue
+		}
+		d.look(first+i, u, weights[i], seq+int64(i))
+	}
+}
+
+// look compares a candidate that cleared the bar with those that are kept.
+func (d *Drawer) look(i int, u, weight uint64, seq int64) {
+	if weight == 0 {
+		return
+	}
+	if len(d.heap) == d.keep {
 		worst := &d.heap[0]
 		ah, al := bits.Mul64(KeyFloor(u), worst.Weight)
-		bh, bl := bits.Mul64(worst.L, c.Weight)
+		bh, bl := bits.Mul64(worst.L, weight)
 		if ah > bh || ah == bh && al > bl {
 			return
 		}
 	}
-	p := Pick{Index: i, L: NegLog2(u), Weight: c.Weight, Seq: c.Seq}
+	d.keepBest(Pick{Index: i, L: NegLog2(u), Weight: weight, Seq: seq})
+}
+
+func (d *Drawer) keepBest(p Pick) {
 	switch {
 	case d.after && !d.floor.before(p):
-	case !full:
+		return
+	case len(d.heap) < d.keep:
 		d.heap = append(d.heap, p)
 		d.up(len(d.heap) - 1)
 	case p.before(d.heap[0]):
 		d.heap[0] = p
 		d.down(0)
+	default:
+		return
 	}
+	if len(d.heap) == d.keep {
+		d.raise()
+	}
+}
+
+// ln2 is ⌈ln(2) · 2^64⌉.
+const ln2 = 0xB17217F7D1CF79AC
+
+// raise sets the bar by the worst candidate that is kept. With v = 2^64 − u a
+// candidate's L is at least v · log2(e) / 2^7, so it loses where v is above
+// w·(L′·2^7·ln 2/w′). That factor, rounded up, is bar/2^(64−shift); comparing the
+// upper halves alone lets a few losers through, and rejects no winner.
+func (d *Drawer) raise() {
+	worst := &d.heap[0]
+	a, _ := bits.Mul64(worst.L, ln2)
+	a++
+	digits := 55 + bits.Len64(worst.Weight) - bits.Len64(a)
+	if digits < 1 {
+		d.bar, d.shift = 0, noBar
+		return
+	}
+	digits = min(digits, 64)
+	hi, lo := uint64(0), uint64(0) // a · 2^(7+digits)
+	if up := 7 + digits; up < 64 {
+		hi, lo = a>>(64-up), a<<up
+	} else {
+		hi = a << (up - 64)
+	}
+	q, _ := bits.Div64(hi, lo, worst.Weight)
+	d.bar, d.shift = q+1, uint(64-digits)
+}
+
+// Merge offers all candidates that other has seen, as if they came after those of
+// d. Both were made for the same draw, with the same k.
+func (d *Drawer) Merge(other *Drawer) {
+	for _, p := range other.heap {
+		p.Index += d.n
+		d.keepBest(p)
+	}
+	d.n += other.n
 }
 
 func (d *Drawer) up(i int) {
@@ -157,12 +242,19 @@ func (d *Drawer) Result() []Pick {
 // candidates must not change meanwhile. Picks have no P32: the caller knows
 // which candidate would have taken a row's slot, and calls Inclusion with it.
 func Order(candidates []Candidate, seed, position uint64, first int) iter.Seq[Pick] {
+	return order(len(candidates), seed, position, first, func(d *Drawer) {
+		for i := range candidates {
+			d.Add(candidates[i])
+		}
+	})
+}
+
+// order yields what scan offers; n is the number of candidates.
+func order(n int, seed, position uint64, first int, scan func(*Drawer)) iter.Seq[Pick] {
 	return func(yield func(Pick) bool) {
 		d := NewDrawer(seed, position, first)
 		for {
-			for i := range candidates {
-				d.Add(candidates[i])
-			}
+			scan(d)
 			picks := d.ranked()
 			for _, p := range picks {
 				if !yield(p) {
@@ -173,8 +265,8 @@ func Order(candidates []Candidate, seed, position uint64, first int) iter.Seq[Pi
 				return
 			}
 			d.floor, d.after = picks[len(picks)-1], true
-			d.keep = 4 * min(d.keep, len(candidates))
-			d.n, d.heap = 0, d.heap[:0]
+			d.keep = 4 * min(d.keep, n)
+			d.n, d.heap, d.bar, d.shift = 0, d.heap[:0], 0, noBar
 		}
 	}
 }

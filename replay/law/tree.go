@@ -57,6 +57,32 @@ type Tree struct {
 	levels [][]Sum // levels[0] sums leaves by 16, each further one the level below; the last has one entry
 }
 
+// NewTree makes the tree of the weights, row by row, in one pass. It takes the
+// slice: the caller must not use it afterwards.
+func NewTree(weights []uint64) *Tree {
+	t := &Tree{leaves: weights}
+	for n := len(weights); n > 0; {
+		m := (n + fanout - 1) / fanout
+		level := make([]Sum, m)
+		for i := range level {
+			var sum Sum
+			for j := i * fanout; j < min((i+1)*fanout, n); j++ {
+				if depth := len(t.levels); depth > 0 {
+					sum = sum.Add(t.levels[depth-1][j])
+				} else {
+					sum = sum.Add(Sum{0, weights[j]})
+				}
+			}
+			level[i] = sum
+		}
+		t.levels = append(t.levels, level)
+		if n = m; m == 1 {
+			break
+		}
+	}
+	return t
+}
+
 // Set gives the row at index i its weight; rows that the tree did not have
 // before, up to i, have weight 0. A negative index is ignored.
 func (t *Tree) Set(i int, weight uint64) {

@@ -1,6 +1,7 @@
 package law
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"math/rand/v2"
@@ -185,5 +186,78 @@ func TestTreeDrawLeftOver(t *testing.T) {
 	}
 	if chi > 20 || counts[0]+counts[2]+counts[5] > 0 {
 		t.Errorf("counts %v, chi-square %.1f at 3 degrees of freedom", counts, chi)
+	}
+}
+
+// TestNewTreeEqualsSet: built at once or row by row, the tree is the same.
+func TestNewTreeEqualsSet(t *testing.T) {
+	r := random(t, 13)
+	for _, n := range []int{0, 1, 15, 16, 17, 255, 256, 257, 4096, 5000} {
+		weights := make([]uint64, n)
+		var grown Tree
+		for i := range weights {
+			weights[i] = r.Uint64N(maxWeight+1) >> r.IntN(63)
+			grown.Set(i, weights[i])
+		}
+		built := NewTree(slices.Clone(weights))
+		if built.Total() != grown.Total() || built.Len() != n || len(built.levels) != len(grown.levels) {
+			t.Fatalf("%d rows: total %v in %d levels, want %v in %d", n, built.Total(), len(built.levels), grown.Total(), len(grown.levels))
+		}
+		for depth := range built.levels {
+			if !slices.Equal(built.levels[depth], grown.levels[depth]) {
+				t.Fatalf("%d rows: level %d differs", n, depth)
+			}
+		}
+		built.Set(n+20, 7)
+		if want := grown.Total().Add(Sum{0, 7}); built.Total() != want {
+			t.Fatalf("%d rows and one more: total %v, want %v", n, built.Total(), want)
+		}
+	}
+}
+
+var treeSizes = []int{10_000, 100_000, 1_000_000, 10_000_000}
+
+func benchmarkTree(n int) *Tree {
+	r := rand.New(rand.NewPCG(1, 1))
+	weights := make([]uint64, n)
+	for i := range weights {
+		weights[i] = Weight(r.Float64())
+	}
+	return NewTree(weights)
+}
+
+// BenchmarkTreeBatch draws 256 rows, the slots of a batch.
+func BenchmarkTreeBatch(b *testing.B) {
+	for _, n := range treeSizes {
+		tree := benchmarkTree(n)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			position := uint64(0)
+			for b.Loop() {
+				position++
+				treeBatch(tree, 1, position, 256)
+			}
+		})
+	}
+}
+
+func BenchmarkTreeSet(b *testing.B) {
+	for _, n := range treeSizes {
+		tree, r := benchmarkTree(n), rand.New(rand.NewPCG(2, 1))
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				tree.Set(r.IntN(n), r.Uint64N(1<<33))
+			}
+		})
+	}
+}
+
+func BenchmarkNewTree10M(b *testing.B) {
+	weights := make([]uint64, 10_000_000)
+	for i := range weights {
+		weights[i] = uint64(i)
+	}
+	for b.Loop() {
+		NewTree(weights)
 	}
 }
