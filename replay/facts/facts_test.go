@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/google/uuid"
 
 	"trajlake/internal/testlake"
@@ -233,4 +235,20 @@ func places(b *Bits) []int64 {
 		panic(fmt.Sprintf("count %d of %v", b.Count(), out))
 	}
 	return out
+}
+
+// plain is a number or a time in microseconds as text.
+func plain(a arrow.Array, i int) string {
+	if ts, ok := a.(*array.Timestamp); ok {
+		return fmt.Sprint(int64(ts.Value(i)))
+	}
+	return a.ValueStr(i)
+}
+
+func listLen(a arrow.Array, i int) int64 {
+	if a.IsNull(i) {
+		return 0
+	}
+	from, to := a.(array.ListLike).ValueOffsets(i)
+	return to - from
 }

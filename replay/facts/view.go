@@ -5,220 +5,94 @@ import (
 	"math"
 	"slices"
 
-	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
-
-	"trajlake/replay/law"
 	"trajlake/schema"
 	"trajlake/schema/fault"
-	"trajlake/schema/where"
 	"trajlake/store"
 )
 
 // View is the facts of all rows of one snapshot. It is immutable, safe for
 // concurrent use and needs no closing.
 type View struct {
-	snap    *store.Snapshot
-	has     Set
-	rows    []Row
-	texts   map[Set]*dictionary
-	ids     []uint64
-	members map[Set]map[uint32][]int64
-	newest  int64
+	snap   *store.Snapshot
+	has    Set
+	rows   int64
+	chunks []*chunk // may hold rows beyond the view's
+	pages  []*page
+	base   *base
+	match  *matches
 }
 
-type dictionary struct {
-	texts []string
-	codes map[string]uint32
+// base is what all views that were advanced from one share: codes, and which rows
+// predicates over stored columns select.
+type base struct {
+	dictionaries [textColumns]*dictionary
+	sets         *rowSets
+	tensors      tensorSets
 }
 
-func (d *dictionary) code(text string) uint32 {
-	if c, ok := d.codes[text]; ok {
-		return c
-	}
-	d.texts = append(d.texts, text)
-	d.codes[text] = uint32(len(d.texts))
-	return uint32(len(d.texts))
-}
+// foldedSets are the facts that annotations change.
+const foldedSets = Reward | Priority | Advantage
 
 // Open reads the facts in need of every row of snap.
 func Open(ctx context.Context, snap *store.Snapshot, need Set) (*View, error) {
-	return open(ctx, snap, need, map[Set]*dictionary{})
-}
-
-func open(ctx context.Context, snap *store.Snapshot, need Set, texts map[Set]*dictionary) (*View, error) {
-	v := &View{snap: snap, has: need, texts: texts, newest: Null, members: map[Set]map[uint32][]int64{Group: {}, Episode: {}, Task: {}}}
-	v.rows = make([]Row, snap.Count(schema.Trajectories))
-	v.ids = make([]uint64, len(v.rows))
-	for i := range v.rows {
-		v.rows[i] = blank(int64(i))
+	b := &base{sets: newRowSets(snap.Lake())}
+	for c := range b.dictionaries {
+		b.dictionaries[c] = newDictionary()
 	}
-	for rec, err := range snap.Scan(ctx, store.ScanOptions{Columns: columnsOf(need)}) {
-		if err != nil {
-			return nil, fault.Wrap("read facts of "+snap.String(), err)
-		}
-		v.add(rec)
+	v := &View{snap: snap, has: need & All, rows: snap.Count(schema.Trajectories), base: b, match: newMatches()}
+	if err := v.load(ctx, loading{need: v.has, ids: true, static: true, pages: true}, 0, v.rows); err != nil {
+		return nil, fault.Wrap("read facts of "+snap.String(), err)
 	}
 	return v, nil
 }
 
-func blank(seq int64) Row {
-	return Row{Seq: seq, GroupIndex: -1, GroupSize: -1, Reward: math.NaN(), RewardRaw: math.NaN(), Priority: math.NaN(), Advantage: math.NaN(),
-		Success: -1, PolicyMin: Null, PolicyMax: Null, Absent: true}
-}
-
-var textColumns = []struct {
-	set  Set
-	name string
-	at   func(*Row) *uint32
-}{
-	{Effort, "effort", func(r *Row) *uint32 { return &r.Effort }}, {Mode, "mode", func(r *Row) *uint32 { return &r.Mode }},
-	{Split, "split", func(r *Row) *uint32 { return &r.Split }}, {Status, "status", func(r *Row) *uint32 { return &r.Status }},
-	{TaskSet, "task_set", func(r *Row) *uint32 { return &r.TaskSet }}, {Task, "task_id", func(r *Row) *uint32 { return &r.Task }},
-	{Prompt, "prompt_hash", func(r *Row) *uint32 { return &r.Prompt }}, {Group, "group_id", func(r *Row) *uint32 { return &r.Group }},
-	{Episode, "episode_id", func(r *Row) *uint32 { return &r.Episode }}, {Parent, "parent_id", func(r *Row) *uint32 { return &r.Parent }},
-}
-
-func columnsOf(need Set) []string {
-	out := []string{"row_seq", "trajectory_id", "quarantined"}
-	for _, c := range textColumns {
-		if need&c.set != 0 {
-			out = append(out, c.name)
-		}
-	}
-	for _, c := range []struct {
-		set   Set
-		names []string
-	}{
-		{GroupIndex, []string{"group_index", "group_size"}}, {Reward, []string{"reward", "reward_raw"}}, {Success, []string{"success"}},
-		{Policy, []string{"policy_version_min", "policy_version_max"}}, {Times, []string{"finished_at", "ingested_at"}},
-		{Tokens, []string{"token_ids", "prompt_tokens", "completion_tokens"}}, {Priority, []string{"priority"}}, {Advantage, []string{"advantage"}},
-	} {
-		if need&c.set != 0 && (c.set != Advantage || hasAdvantage()) {
-			out = append(out, c.names...)
-		}
-	}
-	return out
-}
-
-// hasAdvantage reports whether the folded view has the column.
-func hasAdvantage() bool {
-	return slices.ContainsFunc(where.FoldedColumns(), func(c *schema.Column) bool { return c.Name == "advantage" })
-}
-
-func (v *View) add(rec arrow.Record) {
-	col := map[string]arrow.Array{}
-	for i, f := range rec.Schema().Fields() {
-		col[f.Name] = rec.Column(i)
-	}
-	seqs := col["row_seq"].(*array.Int64)
-	for i := range int(rec.NumRows()) {
-		r := &v.rows[seqs.Value(i)]
-		r.Absent = false
-		id, _ := text(col["trajectory_id"], i)
-		r.ID64 = law.ID64(id)
-		v.ids[r.Seq] = r.ID64
-		for _, c := range textColumns {
-			if t, ok := text(col[c.name], i); ok {
-				*c.at(r) = v.dictionary(c.set).code(t)
-			}
-		}
-		fill(col, i, r)
-		v.newest = max(v.newest, r.PolicyMax)
-		for set, code := range map[Set]uint32{Group: r.Group, Episode: r.Episode, Task: r.Task} {
-			if code != 0 {
-				v.members[set][code] = append(v.members[set][code], r.Seq)
-			}
-		}
-	}
-}
-
-func fill(col map[string]arrow.Array, i int, r *Row) {
-	r.GroupIndex, r.GroupSize = int32(long(col["group_index"], i, -1)), int32(long(col["group_size"], i, -1))
-	r.Reward, r.RewardRaw = double(col["reward"], i), double(col["reward_raw"], i)
-	r.Priority, r.Advantage = double(col["priority"], i), double(col["advantage"], i)
-	r.Success = int8(long(col["success"], i, -1))
-	r.Quarantined = long(col["quarantined"], i, 0) == 1
-	r.PolicyMin, r.PolicyMax = long(col["policy_version_min"], i, Null), long(col["policy_version_max"], i, Null)
-	r.Finished, r.Ingested = long(col["finished_at"], i, 0), long(col["ingested_at"], i, 0)
-	if l, ok := col["token_ids"].(array.ListLike); ok {
-		if from, to := l.ValueOffsets(i); l.IsValid(i) && to > from {
-			r.Tokens = to - from
-			return
-		}
-	}
-	r.Tokens = long(col["prompt_tokens"], i, 0) + long(col["completion_tokens"], i, 0)
-}
-
-func (v *View) dictionary(set Set) *dictionary {
-	if v.texts[set] == nil {
-		v.texts[set] = &dictionary{codes: map[string]uint32{}}
-	}
-	return v.texts[set]
-}
-
-func text(a arrow.Array, i int) (string, bool) {
-	s, ok := a.(array.StringLike)
-	if !ok || s.IsNull(i) {
-		return "", false
-	}
-	return s.Value(i), true
-}
-
-func double(a arrow.Array, i int) float64 {
-	d, ok := a.(*array.Float64)
-	if !ok || d.IsNull(i) {
-		return math.NaN()
-	}
-	return d.Value(i)
-}
-
-func long(a arrow.Array, i int, null int64) int64 {
-	if a == nil || a.IsNull(i) {
-		return null
-	}
-	switch a := a.(type) {
-	case *array.Int64:
-		return a.Value(i)
-	case *array.Int32:
-		return int64(a.Value(i))
-	case *array.Int8:
-		return int64(a.Value(i))
-	case *array.Timestamp:
-		return int64(a.Value(i))
-	case *array.Boolean:
-		if a.Value(i) {
-			return 1
-		}
-		return 0
-	}
-	return null
-}
-
-// Advance makes the view of snap with at least the facts in need. Where snap is
-// not newer than v's own, Change says that every row is new.
+// Advance makes the view of snap, with the facts that v holds and those in need.
+// It shares all it can with v. Change says what differs, if snap is v's own
+// snapshot or one after it; for an older one, or one that folds the rewards of
+// another scorer, it says that every row is new.
 func (v *View) Advance(ctx context.Context, snap *store.Snapshot, need Set) (*View, *Change, error) {
-	w, err := open(ctx, snap, need|v.has, map[Set]*dictionary{})
-	if err != nil {
-		return nil, nil, err
+	if snap.Lake() != v.snap.Lake() {
+		w, err := Open(ctx, snap, need|v.has)
+		return w, &Change{}, err
 	}
-	ch := &Change{NewFrom: int64(len(v.rows))}
-	if len(w.rows) < len(v.rows) {
-		return w, &Change{}, nil
-	}
-	for i := range v.rows {
-		a, b := &v.rows[i], &w.rows[i]
-		if a.Absent != b.Absent || a.Quarantined != b.Quarantined || !same(a.Reward, b.Reward) || !same(a.Priority, b.Priority) || !same(a.Advantage, b.Advantage) {
-			ch.Touched = append(ch.Touched, int64(i))
+	w := &View{snap: snap, has: v.has | need&All, rows: snap.Count(schema.Trajectories), base: v.base}
+	keep := min(v.rows, w.rows)
+	w.chunks = slices.Clone(v.chunks[:(keep+chunkMask)>>chunkBits])
+	missing := w.has &^ v.has
+	l := loading{need: missing, static: missing != 0, pages: missing&foldedSets != 0}
+	ch := &Change{NewFrom: v.rows}
+	var err error
+	if newer(snap, v.snap) {
+		w.pages = slices.Clone(v.pages)
+		var annotated []int64
+		annotated, ch.Touched, err = w.touch(ctx, v)
+		if v.Has(foldedSets) {
+			annotated = ch.Touched
 		}
+		w.match = v.match.after(&Change{ch.NewFrom, annotated})
+	} else {
+		ch, w.match = &Change{}, newMatches()
+		l.need, l.pages = missing|v.has&foldedSets, true
+	}
+	if err == nil && (l.static || l.pages) {
+		err = w.load(ctx, l, 0, keep)
+	}
+	if err == nil {
+		err = w.load(ctx, loading{need: w.has, ids: true, static: true, pages: true}, keep, w.rows)
+	}
+	if err != nil {
+		return nil, nil, fault.Wrap("read facts of "+snap.String(), err)
 	}
 	return w, ch, nil
 }
 
-func same(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+// newer reports whether nothing that since holds is missing in s.
+func newer(s, since *store.Snapshot) bool {
+	return s.Scorer() == since.Scorer() && s.Count(schema.Trajectories) >= since.Count(schema.Trajectories) && s.Count(schema.Annotations) >= since.Count(schema.Annotations)
+}
 
 // Rows is the number of places: rows ever committed up to the snapshot.
-func (v *View) Rows() int64 { return int64(len(v.rows)) }
+func (v *View) Rows() int64 { return v.rows }
 
 // Snapshot is what the view is of.
 func (v *View) Snapshot() *store.Snapshot { return v.snap }
@@ -226,100 +100,160 @@ func (v *View) Snapshot() *store.Snapshot { return v.snap }
 // Has reports whether the view holds all facts of a set.
 func (v *View) Has(s Set) bool { return v.has&s == s }
 
-// Bytes is the memory that the view holds, about, what it shares included.
-func (v *View) Bytes() int64 { return int64(176 * len(v.rows)) }
+// Bytes is the memory that the view holds, about, with what it shares with others.
+func (v *View) Bytes() int64 {
+	n := int64(8*(cap(v.chunks)+cap(v.pages))) + v.base.sets.size() + v.match.size()
+	for _, c := range v.chunks {
+		n += c.size()
+	}
+	for _, p := range v.pages {
+		n += p.size()
+	}
+	for _, d := range v.base.dictionaries {
+		n += d.size()
+	}
+	return n
+}
 
-// Read puts the facts of the row at a place into r. The place must be in the view.
-func (v *View) Read(seq int64, r *Row) { *r = v.rows[seq] }
+// Read puts the facts of the row at a place, which must be in the view, into r.
+// It allocates nothing.
+func (v *View) Read(seq int64, r *Row) {
+	c, p := v.chunks[seq>>chunkBits], v.pages[seq>>pageBits]
+	i, k := int(seq&chunkMask), int(seq&pageMask)
+	*r = Row{Seq: seq, GroupIndex: -1, GroupSize: -1, Reward: math.NaN(), RewardRaw: math.NaN(), Priority: math.NaN(), Advantage: math.NaN(),
+		Success: -1, PolicyMin: Null, PolicyMax: Null}
+	if bitAt(p.absent, k) {
+		r.Absent = true
+		return
+	}
+	r.ID64, r.Quarantined = c.ids[i], bitAt(p.quarantined, k)
+	v.readCodes(c, i, r)
+	if v.has&GroupIndex != 0 {
+		r.GroupIndex, r.GroupSize = int32(c.ints[colGroupIndex].get(i, -1)), int32(c.ints[colGroupSize].get(i, -1))
+	}
+	if v.has&Success != 0 {
+		r.Success = int8(c.ints[colSuccess].get(i, -1))
+	}
+	if v.has&Policy != 0 {
+		r.PolicyMin, r.PolicyMax = c.ints[colPolicyMin].get(i, Null), c.ints[colPolicyMax].get(i, Null)
+	}
+	if v.has&Times != 0 {
+		r.Finished, r.Ingested = c.ints[colFinished].get(i, 0), c.ints[colIngested].get(i, 0)
+	}
+	if v.has&Tokens != 0 {
+		r.Tokens = c.ints[colTokens].get(i, 0)
+	}
+	if v.has&Reward != 0 {
+		r.RewardRaw = c.raw.get(i)
+		r.Reward = r.RewardRaw
+		if p.reward != nil {
+			r.Reward = p.reward.get(k)
+		}
+	}
+	if p.priority != nil {
+		r.Priority = p.priority.get(k)
+	}
+	if p.advantage != nil {
+		r.Advantage = p.advantage.get(k)
+	}
+}
 
-// Text is the text of a code of one column; "" for null and for codes that
-// are none.
+func (v *View) readCodes(c *chunk, i int, r *Row) {
+	if v.has&Effort != 0 {
+		r.Effort = uint32(c.ints[colEffort].get(i, 0))
+	}
+	if v.has&Mode != 0 {
+		r.Mode = uint32(c.ints[colMode].get(i, 0))
+	}
+	if v.has&Split != 0 {
+		r.Split = uint32(c.ints[colSplit].get(i, 0))
+	}
+	if v.has&Status != 0 {
+		r.Status = uint32(c.ints[colStatus].get(i, 0))
+	}
+	if v.has&TaskSet != 0 {
+		r.TaskSet = uint32(c.ints[colTaskSet].get(i, 0))
+	}
+	if v.has&Task != 0 {
+		r.Task = uint32(c.ints[colTask].get(i, 0))
+	}
+	if v.has&Prompt != 0 {
+		r.Prompt = uint32(c.ints[colPrompt].get(i, 0))
+	}
+	if v.has&Group != 0 {
+		r.Group = uint32(c.ints[colGroup].get(i, 0))
+	}
+	if v.has&Episode != 0 {
+		r.Episode = uint32(c.ints[colEpisode].get(i, 0))
+	}
+	if v.has&Parent != 0 {
+		r.Parent = uint32(c.ints[colParent].get(i, 0))
+	}
+}
+
+// IDs are the id64 of the rows from a place on to the end of a chunk: at least
+// one for a place in the view. Those of absent rows may stand there or be 0. The
+// caller must not change them.
+func (v *View) IDs(seq int64) []uint64 {
+	first := seq &^ chunkMask
+	ids := v.chunks[seq>>chunkBits].ids
+	return ids[seq-first : min(int64(len(ids)), v.rows-first)]
+}
+
+// Text is the text of a code of one column; "" for null, for codes that are none
+// and for columns that the view does not hold.
 func (v *View) Text(col Set, code uint32) string {
-	d := v.texts[col]
-	if d == nil || code == 0 || int(code) > len(d.texts) {
-		return ""
+	if c := textColumn(col); c >= 0 {
+		return v.base.dictionaries[c].get(code)
 	}
-	return d.texts[code-1]
+	return ""
 }
 
-// Code is the code of a text in one column; ok is false when no row has it.
+// Code is the code of a text in one column; ok is false when no row of this view,
+// or of those that share its codes, has it.
 func (v *View) Code(col Set, text string) (code uint32, ok bool) {
-	d := v.texts[col]
-	if d == nil {
-		return 0, false
+	if c := textColumn(col); c >= 0 {
+		code = v.base.dictionaries[c].lookup(text)
 	}
-	code, ok = d.codes[text]
-	return code, ok
+	return code, code != 0
 }
-
-// IDs are the id64 of the rows from a place on, to the end of a chunk: at least
-// one, for a place in the view. The caller must not change them.
-func (v *View) IDs(seq int64) []uint64 { return v.ids[seq:] }
-
-// Members are the places of a group's rows, ascending: MembersOf(Group, group).
-func (v *View) Members(group uint32) []int64 { return v.MembersOf(Group, group) }
-
-// MembersOf are the places of the rows with a code in a column, ascending; nil
-// for code 0. The column is Group, Episode or Task, and the view must hold it.
-// What it takes to find them is made on first use.
-func (v *View) MembersOf(col Set, code uint32) []int64 { return slices.Clone(v.members[col][code]) }
 
 // NewestPolicy is the greatest policy_version_max of the snapshot; Null when no
-// row has one.
-func (v *View) NewestPolicy() int64 { return v.newest }
-
-// Match gives the rows for which a predicate is true; a nil predicate is true for
-// all of them. cold says that the lake was read for it.
-func (v *View) Match(ctx context.Context, expr *where.Expr) (match *Bits, cold bool, err error) {
-	b := newBits(v.Rows())
-	for rec, err := range v.snap.Scan(ctx, store.ScanOptions{Columns: []string{"row_seq"}, Where: expr}) {
-		if err != nil {
-			return nil, true, fault.Wrap("match rows of "+v.snap.String(), err)
+// row has one, or when the view does not hold Policy.
+func (v *View) NewestPolicy() int64 {
+	newest := int64(Null)
+	if v.has&Policy == 0 {
+		return newest
+	}
+	for i, c := range v.chunks {
+		col := &c.ints[colPolicyMax]
+		if col.lo > col.hi || col.hi <= newest {
+			continue
 		}
-		for _, seq := range rec.Column(0).(*array.Int64).Int64Values() {
-			b.set(seq)
+		n := int(min(v.rows-int64(i)<<chunkBits, chunkRows))
+		if n == c.rows && !v.anyAbsent(int64(i)) {
+			newest = col.hi
+			continue
+		}
+		for j := range n {
+			if !v.absent(int64(i)<<chunkBits + int64(j)) {
+				newest = max(newest, col.get(j, Null))
+			}
 		}
 	}
-	return b.close(), true, nil
+	return newest
 }
 
-// Require gives the rows in which all the columns are neither null nor empty and
-// which have all the tensors, whole, in the snapshot.
-func (v *View) Require(ctx context.Context, columns, tensors []string) (*Bits, error) {
-	b := newBits(v.Rows())
-	for rec, err := range v.snap.Scan(ctx, store.ScanOptions{Columns: slices.Concat([]string{"row_seq", "trajectory_id"}, columns)}) {
-		if err != nil {
-			return nil, fault.Wrap("look for required columns in "+v.snap.String(), err)
-		}
-		for i, seq := range rec.Column(0).(*array.Int64).Int64Values() {
-			full := true
-			for c := 2; c < int(rec.NumCols()) && full; c++ {
-				full = !empty(rec.Column(c), i)
-			}
-			for k := 0; k < len(tensors) && full; k++ {
-				id, _ := text(rec.Column(1), i)
-				infos, err := v.snap.Tensors(ctx, id, tensors[k])
-				if err != nil {
-					return nil, err
-				}
-				full = slices.ContainsFunc(infos, func(t store.TensorInfo) bool { return t.Complete })
-			}
-			if full {
-				b.set(seq)
-			}
-		}
-	}
-	return b.close(), nil
-}
+// absent reports whether a row was deleted before the snapshot.
+func (v *View) absent(seq int64) bool { return bitAt(v.pages[seq>>pageBits].absent, int(seq&pageMask)) }
 
-// empty reports whether a value is null, or a list or map of nothing.
-func empty(a arrow.Array, i int) bool {
-	if a.IsNull(i) {
-		return true
-	}
-	if l, ok := a.(array.ListLike); ok {
-		from, to := l.ValueOffsets(i)
-		return from == to
+// anyAbsent reports whether a row of a chunk is absent.
+func (v *View) anyAbsent(chunk int64) bool {
+	const pages = chunkRows / pageRows
+	for _, p := range v.pages[chunk*pages : min((chunk+1)*pages, int64(len(v.pages)))] {
+		if p.absent != nil {
+			return true
+		}
 	}
 	return false
 }
