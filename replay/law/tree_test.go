@@ -86,6 +86,9 @@ func TestTreeDrawGolden(t *testing.T) {
 		if got := treeBatch(treeOf(c.weights...), 9, c.position, len(c.weights)); !slices.Equal(got, c.want) {
 			t.Errorf("position %d: rows %v, want %v", c.position, got, c.want)
 		}
+		if got := treeOf(c.weights...).Batch(9, c.position, 0, math.MaxInt); !slices.Equal(got, c.want) {
+			t.Errorf("position %d: batch %v, want %v", c.position, got, c.want)
+		}
 	}
 }
 
@@ -142,6 +145,23 @@ func checkFind(t *testing.T, r *rand.Rand, tree *Tree, weights []uint64) {
 func toBig(s Sum) *big.Int {
 	x := new(big.Int).Lsh(new(big.Int).SetUint64(s.Hi), 64)
 	return x.Add(x, new(big.Int).SetUint64(s.Lo))
+}
+
+// TestTreeBatchEqualsDraw draws batches from trees of many sizes, crowded ones too.
+func TestTreeBatchEqualsDraw(t *testing.T) {
+	r := random(t, 14)
+	for range 200 {
+		weights := make([]uint64, r.IntN(1+r.IntN(6000)))
+		for i := range weights {
+			if r.IntN(3) > 0 {
+				weights[i] = r.Uint64N(maxWeight+1) >> r.IntN(63)
+			}
+		}
+		tree, seed, position, k := NewTree(weights), r.Uint64(), r.Uint64(), r.IntN(300)
+		if got, want := tree.Batch(seed, position, 0, k), treeBatch(tree, seed, position, k); !slices.Equal(got, want) {
+			t.Fatalf("%d rows, k %d, seed %d, position %d:\n got %v\nwant %v", len(weights), k, seed, position, got, want)
+		}
+	}
 }
 
 func TestTreeEdges(t *testing.T) {
@@ -235,18 +255,21 @@ func BenchmarkTreeBatch(b *testing.B) {
 			position := uint64(0)
 			for b.Loop() {
 				position++
-				treeBatch(tree, 1, position, 256)
+				tree.Batch(1, position, 0, 256)
 			}
 		})
 	}
 }
 
+// BenchmarkTreeSet changes 256 weights at random places.
 func BenchmarkTreeSet(b *testing.B) {
 	for _, n := range treeSizes {
 		tree, r := benchmarkTree(n), rand.New(rand.NewPCG(2, 1))
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				tree.Set(r.IntN(n), r.Uint64N(1<<33))
+				for range 256 {
+					tree.Set(r.IntN(n), r.Uint64N(1<<33))
+				}
 			}
 		})
 	}
