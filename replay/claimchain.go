@@ -38,7 +38,7 @@ type held struct {
 	learned time.Time // when; its monotonic reading paces the next claim
 	mine    bool      // this process made it
 
-	opening *flight[*Sampler]
+	opening *flight[*opened]
 	settled *flight[struct{}] // of a sequential claim: its draws are in the ledger
 }
 
@@ -96,13 +96,13 @@ func (c *chain) tail() *held {
 }
 
 // add takes a claim in and returns how it is held. The caller holds mu.
-func (c *chain) add(cl *Claim, mine bool, s *Sampler) *held {
+func (c *chain) add(cl *Claim, mine bool, s *opened) *held {
 	if h := c.known(cl.First); h != nil {
 		return h
 	}
 	h := &held{Claim: cl, learned: time.Now(), mine: mine}
 	if s != nil {
-		h.opening = &flight[*Sampler]{done: make(chan struct{}), v: s}
+		h.opening = &flight[*opened]{done: make(chan struct{}), v: s}
 		close(h.opening.done)
 	}
 	t := c.tail()
@@ -370,7 +370,7 @@ func (c *chain) attempt(ctx context.Context, t *held, end uint64, r *BatchReques
 	if won {
 		c.e.ledger.later(claimEntry(cl))
 	}
-	if c.st.Spec.Sequential() {
+	if c.counts() {
 		c.settle(h)
 	}
 	return Wait{}, nil
@@ -392,9 +392,9 @@ func (c *chain) follow(ctx context.Context, end uint64) (bool, error) {
 }
 
 // propose makes the claim that would come at end, with its sampler.
-func (c *chain) propose(ctx context.Context, t *held, end uint64, r *BatchRequest, most uint64) (*Claim, *Sampler, Wait, error) {
+func (c *chain) propose(ctx context.Context, t *held, end uint64, r *BatchRequest, most uint64) (*Claim, *opened, Wait, error) {
 	cl := &Claim{Stream: c.st.Name, Run: c.run, SpecHash: c.st.SpecHash, Snapshot: c.st.Snapshot, First: end, Node: c.e.node, At: c.e.now()}
-	var before *Sampler
+	var before *opened
 	var err error
 	if t != nil {
 		if before, err = c.sampler(ctx, t); err != nil {
@@ -402,10 +402,12 @@ func (c *chain) propose(ctx context.Context, t *held, end uint64, r *BatchReques
 		}
 		cl.Previous = t.Name()
 	}
-	var uses *chainUses
-	if c.st.Spec.Sequential() && t != nil {
-		if _, err := c.settle(t).wait(ctx); err != nil {
-			return nil, nil, Wait{}, err
+	var uses *Uses
+	if t != nil {
+		if c.counts() {
+			if _, err := c.settle(t).wait(ctx); err != nil {
+				return nil, nil, Wait{}, err
+			}
 		}
 		if cl.Carry, uses, err = handOver(before, end); err != nil {
 			return nil, nil, Wait{}, err
@@ -425,7 +427,7 @@ func (c *chain) propose(ctx context.Context, t *held, end uint64, r *BatchReques
 		if err != nil {
 			return nil, nil, Wait{}, err
 		}
-		allowed, wait := limit.batches(admitted(s), cl.Drawn, max(c.st.Spec.Batch.Rows, 1))
+		allowed, wait := limit.batches(s.Admitted(), cl.Drawn, max(c.st.Spec.Batch.Rows, 1))
 		if wait.Reason != "" {
 			return nil, nil, wait, nil
 		}

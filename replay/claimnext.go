@@ -43,19 +43,19 @@ func (c *chain) asOf(t *held, r *BatchRequest, newest int64) AsOf {
 }
 
 // sampler is the sampler of a claim, opened once for all who ask.
-func (c *chain) sampler(ctx context.Context, h *held) (*Sampler, error) {
+func (c *chain) sampler(ctx context.Context, h *held) (*opened, error) {
 	c.mu.Lock()
 	if h.opening != nil && h.opening.landed() && h.opening.err != nil {
 		h.opening = nil // a fault of the store that may be over
 	}
 	if h.opening == nil {
-		var near *Sampler
+		var near *opened
 		for _, o := range c.recent {
 			if o != h && o.opening != nil && o.opening.landed() && o.opening.err == nil && o.First < h.First {
 				near = o.opening.v
 			}
 		}
-		h.opening = launch(c.e, func(ctx context.Context) (*Sampler, error) {
+		h.opening = launch(c.e, func(ctx context.Context) (*opened, error) {
 			uses, err := c.usesBefore(ctx, h.First)
 			if err != nil {
 				return nil, err
@@ -69,30 +69,33 @@ func (c *chain) sampler(ctx context.Context, h *held) (*Sampler, error) {
 }
 
 // drawable cuts a claim before the first batch that its snapshot has not got the
-// rows for, where the spec says to wait for them; a sequential stream's draws are
-// computed here in any case.
-func (c *chain) drawable(s *Sampler, first, count uint64) (uint64, Wait, error) {
-	waits := c.st.Live() && c.st.Spec.Strata.WhenDry == DryWait
-	if !waits && !c.st.Spec.Sequential() {
-		return count, Wait{}, nil
+// rows for, where the spec says to wait for them or to fail: a position that was
+// claimed can be drawn. A live stream claims nothing while nothing at all can be
+// drawn, whatever the spec says. A sequential stream's draws are all computed here.
+func (c *chain) drawable(s *opened, first, count uint64) (uint64, Wait, error) {
+	spec := &c.st.Spec
+	waits := c.st.Live() && spec.Strata.WhenDry == DryWait
+	look := uint64(1)
+	if waits || spec.Sequential() || spec.Strata.WhenDry == DryFail {
+		look = count
 	}
-	for i := range count {
-		_, err := s.Draw(first + i)
+	for i := range look {
+		b, err := s.Draw(first + i)
+		dry := fault.Is(err, fault.Exhausted)
 		switch {
-		case err == nil:
-		case !fault.Is(err, fault.Exhausted) || !waits:
-			return 0, Wait{}, err
-		case i > 0:
+		case dry && i > 0, err == nil && len(b.Slots) == 0 && i > 0 && c.st.Live():
 			return i, Wait{}, nil
-		default:
-			return 0, dryness(s, err), nil
+		case dry && waits, err == nil && len(b.Slots) == 0 && c.st.Live():
+			return 0, dryness(s, max(spec.Batch.Rows, 1), err), nil
+		case err != nil:
+			return 0, Wait{}, err
 		}
 	}
 	return count, Wait{}, nil
 }
 
 // drawnBefore is how many units the chain has drawn up to the end of t.
-func (c *chain) drawnBefore(t *held, s *Sampler) (int64, error) {
+func (c *chain) drawnBefore(t *held, s *opened) (int64, error) {
 	if t == nil {
 		return 0, nil
 	}
@@ -110,8 +113,14 @@ func (c *chain) drawnBefore(t *held, s *Sampler) (int64, error) {
 	return n, nil
 }
 
-// settle writes the draws of a sequential claim into the ledger, once; the next
-// claim waits for it.
+// counts reports whether draws depend on how often rows were drawn before: then
+// every draw of a claim is in the ledger before the next claim is made.
+func (c *chain) counts() bool { return countsUses(&c.st.Spec) }
+
+func countsUses(spec *Spec) bool { return spec.Caps.Reuse > 0 || spec.Caps.Cooldown > 0 }
+
+// settle writes the draws of a claim into the ledger, once; the next claim waits
+// for it where the stream counts.
 func (c *chain) settle(h *held) *flight[struct{}] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +146,9 @@ func (c *chain) record(ctx context.Context, h *held) error {
 		if err != nil {
 			return err
 		}
-		rows = append(rows, &ledgerRow{entry: servedEntry(h.Claim, b, c.e.node, c.e.now())})
+		entry := batchEntry(LedgerServed, h.Claim, b, b.Part(0, 1), nil, true)
+		c.e.sign(entry, "")
+		rows = append(rows, &ledgerRow{entry: entry})
 	}
 	return c.e.ledger.write(ctx, rows...)
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"trajlake/schema/fault"
-	"trajlake/schema/where"
 	"trajlake/store"
 )
 
@@ -36,6 +35,7 @@ type Engine struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	heads  heads
+	views  views
 	ledger *ledgerWriter
 	counts engineCounts
 
@@ -47,6 +47,7 @@ type Engine struct {
 	chains  map[chainKey]*chain
 	limits  map[string]*limitState
 	groups  map[string]*groupState
+	latest  map[string]*opened // by stream: a sampler to advance others from
 
 	closeOnce sync.Once
 	closeErr  error
@@ -55,7 +56,8 @@ type Engine struct {
 // NewEngine makes an engine over an open lake, which it does not close.
 func NewEngine(lake *store.Lake, o *EngineOptions) *Engine {
 	e := &Engine{lake: lake, now: time.Now, log: slog.New(slog.DiscardHandler), streams: map[string]*Stream{},
-		closing: make(chan struct{}), chains: map[chainKey]*chain{}, limits: map[string]*limitState{}, groups: map[string]*groupState{}}
+		closing: make(chan struct{}), chains: map[chainKey]*chain{}, limits: map[string]*limitState{}, groups: map[string]*groupState{},
+		latest: map[string]*opened{}, views: views{sem: make(chan struct{}, 1)}}
 	if o != nil {
 		e.node = o.Node
 		if o.Logger != nil {
@@ -132,9 +134,6 @@ func (e *Engine) Create(ctx context.Context, name string, spec Spec) (*Stream, e
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	if err := bindable(spec); err != nil {
-		return nil, fault.Wrap(op, err)
-	}
 	snap, err := e.snapshotOf(ctx, spec)
 	if err != nil {
 		return nil, fault.Wrap(op, err)
@@ -161,19 +160,6 @@ func (e *Engine) snapshotOf(ctx context.Context, spec Spec) (*store.Snapshot, er
 		return e.lake.Head(ctx)
 	}
 	return Resolve(ctx, e.lake, spec)
-}
-
-// bindable refuses a predicate over columns that do not exist.
-func bindable(spec Spec) error {
-	if spec.Where == "" {
-		return nil
-	}
-	expr, err := where.Parse(spec.Where)
-	if err != nil {
-		return err
-	}
-	_, err = expr.Bind(where.FoldedColumns())
-	return err
 }
 
 func (e *Engine) remember(st *Stream) *Stream {

@@ -87,7 +87,7 @@ func (e *Engine) Batch(ctx context.Context, r BatchRequest) (*Drawn, error) {
 			}
 			c.gave(&r)
 			e.counts.batch()
-			e.served(&r, d)
+			e.served(&r, c, d)
 			return &Drawn{Batch: d.Batch, Sampler: d.sampler, Claim: *d.claim, Waited: waited, ids: d}, nil
 		}
 		spent := time.Since(began)
@@ -183,7 +183,7 @@ func (c *chain) draw(ctx context.Context, h *held, p uint64) (*drawnBatch, error
 	if err != nil {
 		return nil, err
 	}
-	d := &drawnBatch{Batch: b, claim: h.Claim, sampler: s}
+	d := &drawnBatch{Batch: b, claim: h.Claim, sampler: s.Sampler}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, o := range c.batches {

@@ -96,7 +96,7 @@ func (e *Engine) ackEntry(ctx context.Context, op, kind string, a *Ack) (*schema
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	entry := batchEntry(kind, d.claim, d.Batch, slotsOf(d.Batch, a.Rank, a.World), ids)
+	entry := batchEntry(kind, d.claim, d.Batch, d.Part(a.Rank, a.World), ids, false)
 	entry.Run, entry.Incarnation, entry.Step = new(a.Run), new(a.Incarnation), new(a.Step)
 	entry.Rank, entry.World = new(int32(a.Rank)), new(int32(a.World))
 	if a.Policy >= 0 {
@@ -178,18 +178,9 @@ func readIDs(ctx context.Context, d *drawnBatch) ([]string, error) {
 	return ids, nil
 }
 
-// slotsOf is the slots of a rank's part of a batch, by number.
-func slotsOf(b *Batch, rank, world int) []int {
-	var out []int
-	for i := rank; i < len(b.Slots); i += world {
-		out = append(out, i)
-	}
-	return out
-}
-
 // batchEntry is a ledger row about slots of a batch; ids are those of all its rows,
-// or nil.
-func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string) *schema.LedgerEntry {
+// or nil. eligible leaves out rows that only came along.
+func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string, eligible bool) *schema.LedgerEntry {
 	e := &schema.LedgerEntry{Kind: &kind, Stream: &c.Stream, SpecHash: &c.SpecHash, First: new(int64(b.Position)), Count: new(int64(1)),
 		BatchID: &b.ID, Snapshot: &b.Snapshot, Carry: new(carryText(c.Carry))}
 	if c.Run != "" {
@@ -205,6 +196,9 @@ func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string) *sch
 	for _, i := range slots {
 		s := b.Slots[i]
 		for k, m := range s.Members {
+			if eligible && !m.Eligible {
+				continue
+			}
 			e.RowSeqs = append(e.RowSeqs, m.Seq)
 			e.Inclusion = append(e.Inclusion, s.Probability())
 			if ids != nil {
@@ -256,20 +250,13 @@ func claimEntry(c *Claim) *schema.LedgerEntry {
 	return e
 }
 
-// servedEntry is the ledger row of a whole batch.
-func servedEntry(c *Claim, b *Batch, node string, at time.Time) *schema.LedgerEntry {
-	e := batchEntry(LedgerServed, c, b, slotsOf(b, 0, 1), nil)
-	e.Node, e.At = &node, new(schema.TimeOf(at))
-	return e
-}
-
-// served notes that a batch was handed out to a run. A sequential stream has it in
-// the ledger already.
-func (e *Engine) served(r *BatchRequest, d *drawnBatch) {
-	if r.Run == "" || d.sampler.Spec().Sequential() {
+// served notes that a batch was handed out to a run. A stream that counts how often
+// rows were drawn has it in the ledger already.
+func (e *Engine) served(r *BatchRequest, c *chain, d *drawnBatch) {
+	if r.Run == "" || c.counts() {
 		return
 	}
-	row := batchEntry(LedgerServed, d.claim, d.Batch, slotsOf(d.Batch, r.Rank, r.World), nil)
+	row := batchEntry(LedgerServed, d.claim, d.Batch, d.Part(r.Rank, r.World), nil, false)
 	row.Rank, row.World = new(int32(r.Rank)), new(int32(r.World))
 	if r.Step >= 0 {
 		row.Step = &r.Step
