@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -19,6 +20,7 @@ const (
 	gatherMax  = 1 << 30  // stored bytes of one file
 	gatherWave = 64 << 20 // stored bytes in memory at a time, one file's at least
 	gatherWide = 8        // files read at a time
+	keptBuffer = 16 << 20 // bytes of a buffer that is kept for the next wave
 	crowd      = 64 << 10 // stored bytes from which on leaves are decoded side by side
 )
 
@@ -285,7 +287,13 @@ func (g *gatherer) wave(ctx context.Context, hauls []*haul, bytes int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := fetch(ctx, hauls); err != nil {
+	buf := buffers.Get().(*[]byte)
+	defer func() { // nothing refers to it any more: decoding copies
+		if cap(*buf) <= keptBuffer {
+			buffers.Put(buf)
+		}
+	}()
+	if err := fetch(ctx, hauls, buf); err != nil {
 		return err
 	}
 	order := upTo(len(g.leaves))
@@ -311,25 +319,15 @@ func (g *gatherer) wave(ctx context.Context, hauls []*haul, bytes int64) error {
 				})
 			})
 		}
-		return drop(hauls, e.Wait())
+		return e.Wait()
 	}
 	k := -1
-	return drop(hauls, g.decode(ctx, hauls, func() int {
+	return g.decode(ctx, hauls, func() int {
 		if k++; k < len(order) {
 			return k
 		}
 		return -1
-	}))
-}
-
-// drop gives the bytes back, of which nothing refers to any more.
-func drop(hauls []*haul, err error) error {
-	for _, h := range hauls {
-		for i := range h.want {
-			h.want[i].buf = nil
-		}
-	}
-	return err
+	})
 }
 
 // decode appends the hauls' rows to the streams of the leaves that next names.
@@ -368,21 +366,49 @@ func (g *gatherer) reserved(k int) *stream {
 	return s
 }
 
-// fetch reads what the hauls need, several files at a time.
-func fetch(ctx context.Context, hauls []*haul) error {
+// block is neighbouring things that are read together.
+type block struct {
+	off, size int64
+	wants     []*wanted
+	buf       []byte
+}
+
+// buffers are what waves read to, for the next ones.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// fetch reads what the hauls need to buf, which grows, several files at a time.
+func fetch(ctx context.Context, hauls []*haul, buf *[]byte) error {
+	blocks := make([][]block, len(hauls))
+	var total int64
+	for i, h := range hauls {
+		blocks[i] = h.blocks()
+		for _, b := range blocks[i] {
+			total += b.size
+		}
+	}
+	if int64(cap(*buf)) < total {
+		*buf = make([]byte, total)
+	}
+	rest := (*buf)[:total]
+	for i := range blocks {
+		for k := range blocks[i] {
+			b := &blocks[i][k]
+			b.buf, rest = rest[:b.size:b.size], rest[b.size:]
+		}
+	}
 	if len(hauls) == 1 {
-		return hauls[0].f.fault("gather from", hauls[0].fetch(ctx))
+		return hauls[0].f.fault("gather from", hauls[0].fetch(ctx, blocks[0]))
 	}
 	e, ctx := errgroup.WithContext(ctx)
 	e.SetLimit(gatherWide)
-	for _, h := range hauls {
-		e.Go(func() error { return h.f.fault("gather from", h.fetch(ctx)) })
+	for i, h := range hauls {
+		e.Go(func() error { return h.f.fault("gather from", h.fetch(ctx, blocks[i])) })
 	}
 	return e.Wait()
 }
 
-// fetch reads what is needed of a file, neighbours together.
-func (h *haul) fetch(ctx context.Context) error {
+// blocks lists what is needed of the file, neighbours together.
+func (h *haul) blocks() (out []block) {
 	need := make([]*wanted, 0, len(h.want))
 	for i := range h.want {
 		if h.want[i].page == nil {
@@ -394,42 +420,46 @@ func (h *haul) fetch(ctx context.Context) error {
 	if h.f.par > 1 {
 		gap = gatherGap
 	}
-	var e errgroup.Group
-	e.SetLimit(h.f.par)
 	for i := 0; i < len(need); {
-		end := need[i].off + need[i].size
+		from, end := need[i].off, need[i].off+need[i].size
 		j := i + 1
 		for ; j < len(need); j++ {
 			w := need[j]
-			if w.off > end+gap || w.off+w.size-need[i].off > maxBlock {
+			if w.off > end+gap || w.off+w.size-from > maxBlock {
 				break
 			}
 			end = max(end, w.off+w.size)
 		}
-		block := need[i:j]
-		if h.f.par == 1 {
-			if err := h.read(ctx, block, end); err != nil {
-				return err
-			}
-		} else {
-			e.Go(func() error { return h.read(ctx, block, end) })
-		}
+		out = append(out, block{off: from, size: end - from, wants: need[i:j]})
 		i = j
+	}
+	return out
+}
+
+// fetch reads the blocks of the file.
+func (h *haul) fetch(ctx context.Context, blocks []block) error {
+	var e errgroup.Group
+	e.SetLimit(h.f.par)
+	for _, b := range blocks {
+		if h.f.par > 1 {
+			e.Go(func() error { return h.read(ctx, b) })
+		} else if err := h.read(ctx, b); err != nil {
+			return err
+		}
 	}
 	return e.Wait()
 }
 
-func (h *haul) read(ctx context.Context, block []*wanted, end int64) error {
+func (h *haul) read(ctx context.Context, b block) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	from := block[0].off
-	b := make([]byte, end-from)
-	if err := h.f.readAt(b, from); err != nil {
+	if err := h.f.readAt(b.buf, b.off); err != nil {
 		return err
 	}
-	for _, w := range block {
-		w.buf = b[w.off-from : w.off-from+w.size : w.off-from+w.size]
+	for _, w := range b.wants {
+		at := w.off - b.off
+		w.buf = b.buf[at : at+w.size : at+w.size]
 	}
 	return nil
 }

@@ -20,16 +20,21 @@ func appendLevels(dst []uint8, src []byte, n, top int) ([]uint8, error) {
 		fill(out[i:i+run], uint8(v))
 		return true
 	}, func(i, count int, packed []byte) bool {
-		mask := uint64(1)<<width - 1
 		for k := 0; k < count; k += 8 {
-			w := packedWord(packed[k/8*width:], width)
-			for j := k; j < min(k+8, count); j++ {
-				v := uint8(w & mask)
-				if int(v) > top {
-					return false
-				}
-				out[i+j] = v
-				w >>= width
+			w := unpack(packedWord(packed[k/8*width:], width), width)
+			if k+8 > count {
+				w &= 1<<(8*(count-k)) - 1 // what fills up the last group may be anything
+			}
+			if above(w, top) {
+				return false
+			}
+			if i+k+8 <= len(out) {
+				binary.LittleEndian.PutUint64(out[i+k:], w)
+				continue
+			}
+			for j := i + k; j < len(out); j++ {
+				out[j] = uint8(w)
+				w >>= 8
 			}
 		}
 		return true
@@ -47,7 +52,33 @@ func packedWord(b []byte, width int) uint64 {
 	return binary.LittleEndian.Uint64(w[:])
 }
 
-func fill(s []uint8, v uint8) {
+const ones = 0x0101010101010101
+
+// unpack moves eight values of up to 8 bits each to a byte of their own.
+func unpack(x uint64, width int) uint64 {
+	w := uint(width)
+	m := uint64(1)<<(4*w) - 1
+	x = x&m | x>>(4*w)&m<<32
+	m = (1<<(2*w) - 1) * 0x0000000100000001
+	x = x&m | x&(m<<(2*w))<<(16-2*w)
+	m = (1<<w - 1) * 0x0001000100010001
+	return x&m | x&(m<<w)<<(8-w)
+}
+
+// above reports whether one of eight bytes is greater than top.
+func above(w uint64, top int) bool {
+	if top < 128 { // and then so is every level of that many bits
+		return (w+uint64(127-top)*ones)&(128*ones) != 0
+	}
+	for ; w > 0; w >>= 8 {
+		if int(uint8(w)) > top {
+			return true
+		}
+	}
+	return false
+}
+
+func fill[T uint8 | uint32](s []T, v T) {
 	short := s[:min(len(s), 32)]
 	for i := range short {
 		short[i] = v
@@ -69,9 +100,7 @@ func appendIndexes(dst []uint32, src []byte, width, n, size int) ([]uint32, erro
 		if int64(v) >= int64(size) {
 			return false
 		}
-		for k := range out[i : i+run] {
-			out[i+k] = v
-		}
+		fill(out[i:i+run], v)
 		return true
 	}, func(i, count int, packed []byte) bool {
 		var acc uint64
