@@ -20,6 +20,13 @@ import (
 // drainTime is how long running calls may take after the signal to stop.
 const drainTime = 25 * time.Second
 
+// How long a server waits for the index folder when it starts, which a server
+// that was just killed may still hold, and how often it tries for it later.
+const (
+	indexWait  = 2 * time.Second
+	indexRetry = 5 * time.Second
+)
+
 // serveFlags are the flags of serve.
 type serveFlags struct {
 	listen   string
@@ -34,6 +41,7 @@ type ready struct {
 	Event string `json:"event"`
 	Addr  string `json:"addr"`
 	place
+	Index string `json:"index,omitempty"` // where the index of ids is: "folder" or "memory"
 	Debug string `json:"debug,omitempty"` // address of the profiles
 }
 
@@ -103,7 +111,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		return fault.New(fault.Usage, "", "TRAJLAKE_SERVER names a server to serve from").WithHint("name the lake with --lake")
 	}
 	writes := slices.Contains(f.roles, rpc.RoleIngest)
-	lake, err := store.Open(ctx, url, &store.Options{Create: true, Logger: a.log})
+	lake, err := store.Open(ctx, url, &store.Options{Create: true, IndexWait: indexWait, Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -144,12 +152,13 @@ func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln ne
 	defer cancel()
 	wg.Go(func() { a.maintainOften(background, lake, f.fold) })
 	wg.Go(func() { tuneMemory(background) })
+	wg.Go(func() { a.keepIndex(background, lake) })
 	served := make(chan error, 1)
 	wg.Go(func() { served <- s.Serve(ln) })
 
 	addr := ln.Addr().String()
 	if a.json {
-		if err := a.printJSON(ready{"ready", addr, placeOf(snap), debug}); err != nil {
+		if err := a.printJSON(ready{"ready", addr, placeOf(snap), lake.IndexState().Place, debug}); err != nil {
 			return err
 		}
 	} else {
@@ -170,6 +179,26 @@ func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln ne
 		err = nil // every row that was acknowledged is in
 	}
 	return errors.Join(err, <-served, lake.Err())
+}
+
+// keepIndex moves an index that is in memory, from the start or after a failure,
+// to its folder as soon as that can be had.
+func (a *app) keepIndex(ctx context.Context, lake *store.Lake) {
+	tick := time.NewTicker(indexRetry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if lake.IndexState().Place != "memory" {
+			continue
+		}
+		if _, err := lake.RetryIndex(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("the index stays in memory", "err", err)
+		}
+	}
 }
 
 // maintainOften folds small files, and what else a lake needs, when versions came

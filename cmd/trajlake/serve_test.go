@@ -15,8 +15,8 @@ import (
 func TestServerAnswersAsTheLake(t *testing.T) {
 	lake := toyLake(t, 24)
 	s := serving(t, lake)
-	keys(t, "the ready line", s.ready, "event addr version snapshot")
-	if s.ready["event"] != "ready" || s.ready["version"] != 1.0 {
+	keys(t, "the ready line", s.ready, "event addr version snapshot index")
+	if s.ready["index"] != "folder" || s.ready["event"] != "ready" || s.ready["version"] != 1.0 {
 		t.Errorf("ready line %v", s.ready)
 	}
 	dir := t.TempDir()
@@ -163,4 +163,25 @@ func TestServeProfiles(t *testing.T) {
 		t.Errorf("status %s", resp.Status)
 	}
 	s.drain()
+}
+
+// TestServeWithoutItsIndexFolder: a server whose index folder another process has
+// says so and works.
+func TestServeWithoutItsIndexFolder(t *testing.T) {
+	lake := toyLake(t, 3)
+	first := serving(t, lake)
+	second := serving(t, lake)
+	if second.ready["index"] != "memory" {
+		t.Errorf("the second server's index: %v", second.ready)
+	}
+	o := object(t, ok(t, "import", "--server", second.addr, "--json", toyFile(t, 5)))
+	if o["committed"] != 2.0 || o["duplicates"] != 3.0 {
+		t.Errorf("%v", o)
+	}
+	first.drain()
+	second.drain()
+	log := second.log.String()
+	if !strings.Contains(log, "level=WARN") || !strings.Contains(log, "in use by another process") || !strings.Contains(log, "hint=") {
+		t.Errorf("the second server does not say that its index is in memory: %s", log)
+	}
 }
