@@ -271,6 +271,7 @@ func TestValidateContradictions(t *testing.T) {
 		{"weight: reward\nstrata: {by: reward_band, shares: {'0': 0.5, '1': 0.5}}", []string{"strata.shares.0"}, "the weight 0"},
 		{"require: {columns: [reward]}\nstrata: {by: reward_band, shares: {unscored: 0.5, '1': 0.5}}", []string{"strata.shares.unscored"}, "require.columns"},
 		{"staleness: {success: 8}\nstrata: {by: age, ages: [4, 8], shares: {'<=4': 0.5, '>8': 0.5}}", []string{"strata.shares.>8"}, "windows of staleness"},
+		{"staleness: off\nfresh: {share: 1, age: 4}\nstrata: {by: age, ages: [4], shares: {'<=4': 0.5, '>4': 0.5}}", []string{"strata.shares.>4"}, "not fresh"},
 		{"where: effort = 'high'\nstrata: {by: effort, shares: {high: 1}, steps: [{from: 9, shares: {low: 1}}]}", []string{"strata.shares.low"}, "where"},
 	})
 	for _, text := range []string{

@@ -231,6 +231,9 @@ func (s Spec) impossible(share Share, gate *where.Bound) string {
 			if s.Staleness.Unit == s.Strata.AgeUnit && least > max(s.Staleness.Success, s.Staleness.Failure) {
 				return "they are beyond the windows of staleness"
 			}
+			if s.Fresh.Share == law.SharesTotal && s.Fresh.Unit == s.Strata.AgeUnit && least > s.Fresh.Age {
+				return "they are not fresh, and fresh has all slots"
+			}
 		}
 	}
 	for column, f := range known {
