@@ -14,7 +14,3 @@ func (l *Lake) CacheFolder(name string) string {
 	}
 	return filepath.Join(filepath.Dir(dir), filepath.Base(dir)+"-"+name)
 }
-
-// Scorer is the one whose rewards the snapshot folds (see ForScorer); "" when it
-// folds everybody's.
-func (s *Snapshot) Scorer() string { return s.scorer }

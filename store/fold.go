@@ -107,6 +107,10 @@ func (s *Snapshot) ForScorer(scorer string) *Snapshot {
 	return &Snapshot{lake: s.lake, vector: s.vector, states: s.states, scorer: scorer}
 }
 
+// Scorer is the one whose rewards the snapshot folds (see ForScorer); "" when it
+// folds everybody's.
+func (s *Snapshot) Scorer() string { return s.scorer }
+
 // foldTo is the state of the annotations below limit: for a scorer only the
 // rewards that it gave.
 func (l *Lake) foldTo(ctx context.Context, st *delta.State, limit int64, scorer string) (*foldState, error) {

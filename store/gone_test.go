@@ -47,6 +47,15 @@ func TestGone(t *testing.T) {
 		}
 	}
 	check()
+	rows, err := head(t, l).TouchedRows(ctx, before)
+	if err != nil || len(rows) != 6 {
+		t.Fatalf("touched %+v %v", rows, err)
+	}
+	for i, r := range rows {
+		if r.Seq != int64(i) || r.Family != (i != 5) {
+			t.Errorf("touched row %d: %+v", i, r)
+		}
+	}
 	for i := range 20 { // enough small files
 		if _, _, err := l.Annotate(ctx, []*schema.Annotation{note("priority", "a-9", new(float64(i)), "")}); err != nil {
 			t.Fatal(err)

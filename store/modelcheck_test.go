@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -64,12 +65,18 @@ func (w *world) touched(s *store.Snapshot, since modelSnap) {
 			return
 		}
 	}
-	got, err := s.Touched(ctx, old)
+	s = s.ForScorer([]string{"", "s1"}[w.r.IntN(2)])
+	rows, err := s.TouchedRows(ctx, old)
 	if err != nil {
 		w.t.Errorf("touched: %v", err)
 		return
 	}
-	var want []int64
+	got := make([]int64, 0, len(rows))
+	for _, r := range rows {
+		got = append(got, r.Seq)
+		w.touchedRow(s, old, r)
+	}
+	want := []int64{}
 	for i := range min(since.rows, int(s.Count(schema.Trajectories))) {
 		for _, a := range w.notes[min(since.notes, int(s.Count(schema.Annotations))):s.Count(schema.Annotations)] {
 			own, family := w.about(a, i)
@@ -81,6 +88,34 @@ func (w *world) touched(s *store.Snapshot, since modelSnap) {
 	}
 	if !slices.Equal(got, want) {
 		w.t.Errorf("touched from %+v to %s: %v, want %v", since, s, got, want)
+	}
+}
+
+// touchedRow compares the folded numbers of a touched row.
+func (w *world) touchedRow(s, since *store.Snapshot, r store.TouchedRow) {
+	notes, before := int(s.Count(schema.Annotations)), int(since.Count(schema.Annotations))
+	f, old := w.folded(int(r.Seq), notes), w.folded(int(r.Seq), before)
+	reward := f.reward
+	if s.Scorer() == "s1" {
+		reward = f.scored
+	}
+	null := func(v float64) *float64 {
+		if math.IsNaN(v) {
+			return nil
+		}
+		return &v
+	}
+	if !r.Scored {
+		r.Reward = math.NaN()
+		if own := w.rows[r.Seq].row.Reward; own != nil {
+			r.Reward = *own
+		}
+	}
+	if got, want := opt(null(r.Reward))+opt(null(r.Priority))+opt(null(r.Advantage)), opt(reward)+opt(f.priority)+opt(f.advantage); got != want {
+		w.t.Errorf("touched row %d of %s for %q: %s, want %s", r.Seq, s, s.Scorer(), got, want)
+	}
+	if f.quarantined != old.quarantined && !r.Family {
+		w.t.Errorf("touched row %d of %s: quarantined changed, and it is not said", r.Seq, s)
 	}
 }
 
