@@ -27,6 +27,7 @@ type chain struct {
 	claiming *flight[step]
 	batches  []*drawnBatch // drawn lately, the one used last at the end
 	next     uint64        // the first position that nobody has asked for
+	used     time.Time     // when it was last looked at; the engine's mu guards it
 	waiting  Wait          // why the last call waited; zero when it got its batch
 }
 
@@ -51,6 +52,9 @@ const (
 	keepRecent  = 4
 	keepOld     = 4
 	keepBatches = 32
+
+	keepChains = 64 // from so many on, those that nobody used for idleChain are let go
+	idleChain  = 10 * time.Minute
 )
 
 func (e *Engine) chain(st *Stream, run string) *chain {
@@ -58,10 +62,19 @@ func (e *Engine) chain(st *Stream, run string) *chain {
 	defer e.mu.Unlock()
 	k := chainKey{st.Name, run}
 	c := e.chains[k]
+	now := time.Now()
 	if c == nil {
+		if len(e.chains) >= keepChains {
+			for k, c := range e.chains { // what it holds can be read again
+				if now.Sub(c.used) > idleChain {
+					delete(e.chains, k)
+				}
+			}
+		}
 		c = &chain{e: e, st: st, run: run, finding: map[uint64]*finding{}}
 		e.chains[k] = c
 	}
+	c.used = now
 	return c
 }
 

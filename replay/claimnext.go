@@ -86,7 +86,7 @@ func (c *chain) drawable(s *opened, first, count uint64) (uint64, Wait, error) {
 		case dry && i > 0, err == nil && len(b.Slots) == 0 && i > 0 && c.st.Live():
 			return i, Wait{}, nil
 		case dry && waits, err == nil && len(b.Slots) == 0 && c.st.Live():
-			return 0, dryness(s, max(spec.Batch.Rows, 1), err), nil
+			return 0, dryness(s, max(spec.Batch.Rows, 1)), nil
 		case err != nil:
 			return 0, Wait{}, err
 		}
@@ -146,7 +146,8 @@ func (c *chain) record(ctx context.Context, h *held) error {
 		if err != nil {
 			return err
 		}
-		entry := batchEntry(LedgerServed, h.Claim, b, b.Part(0, 1), nil, true)
+		d := &drawnBatch{Batch: b, claim: h.Claim, sampler: s.Sampler}
+		entry := batchEntry(LedgerServed, d, b.Part(0, 1), nil, func(m Member) bool { return m.Eligible })
 		c.e.sign(entry, "")
 		rows = append(rows, &ledgerRow{entry: entry})
 	}

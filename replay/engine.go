@@ -241,12 +241,17 @@ func (e *Engine) asked(stream string) uint64 {
 }
 
 // flight is one piece of work that several callers wait for. It runs under the
-// engine's context, so that a caller who gives up takes nothing from the others.
+// engine's context, so that a caller who gives up takes nothing from the others, and
+// ends at flightTimeout, so that a store that hangs does not hold up those who come
+// later.
 type flight[T any] struct {
 	done chan struct{}
 	v    T
 	err  error
 }
+
+// flightTimeout is far more than the facts of ten million rows take to read.
+const flightTimeout = 5 * time.Minute
 
 // launch begins a flight; after Close it has failed already.
 func launch[T any](e *Engine, do func(context.Context) (T, error)) *flight[T] {
@@ -260,7 +265,12 @@ func launch[T any](e *Engine, do func(context.Context) (T, error)) *flight[T] {
 	}
 	e.work.Go(func() {
 		defer close(f.done)
-		f.v, f.err = do(e.ctx)
+		ctx, cancel := context.WithTimeout(e.ctx, flightTimeout)
+		defer cancel()
+		f.v, f.err = do(ctx)
+		if ctx.Err() != nil && f.err != nil {
+			f.err = fault.WrapAs(fault.Unavailable, "the store takes too long", f.err)
+		}
 		if f.err != nil && e.ctx.Err() != nil {
 			f.err = fault.WrapAs(fault.Unavailable, "the replay engine is closing", f.err)
 		}

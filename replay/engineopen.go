@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 
 	"trajlake/schema"
 	"trajlake/schema/fault"
@@ -84,16 +83,11 @@ func handOver(s *opened, position uint64) (Carry, *Uses, error) {
 }
 
 // dryness is the reason behind a draw that found too little.
-func dryness(s *opened, rows int64, err error) Wait {
-	w := Wait{Reason: WaitDry, Stratum: All, Want: rows}
-	var dry *DryError
-	if errors.As(err, &dry) {
-		w.Stratum, w.Have = dry.Stratum, int64(dry.Slot)
+func dryness(s *opened, rows int64) Wait {
+	if w := s.Ready(); w.Reason != "" {
+		return w
 	}
-	if len(s.waits) > 0 { // groups that lack members now, and may have them later
-		w.Reason = WaitGroup
-	}
-	return w
+	return Wait{Reason: WaitDry, Stratum: All, Want: rows} // nothing at all, which the spec itself would let pass
 }
 
 // usesBefore is how often rows were drawn in the chain before a position, as the

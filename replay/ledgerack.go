@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -96,7 +97,7 @@ func (e *Engine) ackEntry(ctx context.Context, op, kind string, a *Ack) (*schema
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	entry := batchEntry(kind, d.claim, d.Batch, d.Part(a.Rank, a.World), ids, false)
+	entry := batchEntry(kind, d, d.Part(a.Rank, a.World), ids, d.sampler.comes)
 	entry.Run, entry.Incarnation, entry.Step = new(a.Run), new(a.Incarnation), new(a.Step)
 	entry.Rank, entry.World = new(int32(a.Rank)), new(int32(a.World))
 	if a.Policy >= 0 {
@@ -178,9 +179,10 @@ func readIDs(ctx context.Context, d *drawnBatch) ([]string, error) {
 	return ids, nil
 }
 
-// batchEntry is a ledger row about slots of a batch; ids are those of all its rows,
-// or nil. eligible leaves out rows that only came along.
-func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string, eligible bool) *schema.LedgerEntry {
+// batchEntry is a ledger row about slots of a batch: those of their rows that keep
+// wants. ids are those of all rows of the batch, or nil.
+func batchEntry(kind string, d *drawnBatch, slots []int, ids []string, keep func(Member) bool) *schema.LedgerEntry {
+	c, b := d.claim, d.Batch
 	e := &schema.LedgerEntry{Kind: &kind, Stream: &c.Stream, SpecHash: &c.SpecHash, First: new(int64(b.Position)), Count: new(int64(1)),
 		BatchID: &b.ID, Snapshot: &b.Snapshot, Carry: new(carryText(c.Carry))}
 	if c.Run != "" {
@@ -193,10 +195,11 @@ func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string, elig
 	for i, s := range b.Slots {
 		first[i+1] = first[i] + len(s.Members)
 	}
+	aged := false
 	for _, i := range slots {
 		s := b.Slots[i]
 		for k, m := range s.Members {
-			if eligible && !m.Eligible {
+			if m.Pad || !keep(m) {
 				continue
 			}
 			e.RowSeqs = append(e.RowSeqs, m.Seq)
@@ -204,10 +207,23 @@ func batchEntry(kind string, c *Claim, b *Batch, slots []int, ids []string, elig
 			if ids != nil {
 				e.TrajectoryIDs = append(e.TrajectoryIDs, ids[first[i]+k])
 			}
+			versions, known := d.sampler.StalenessOf(m.Seq)
+			if !known {
+				versions = staleUnknown
+			}
+			aged = aged || known
+			e.Staleness = append(e.Staleness, versions)
 		}
+	}
+	if !aged {
+		e.Staleness = nil
 	}
 	return e
 }
+
+// staleUnknown stands in a ledger row's staleness, in versions, for rows of unknown
+// policy; the list is null where nothing is known at all.
+const staleUnknown = math.MinInt64
 
 func carryText(c Carry) string {
 	text, err := json.Marshal(c)
@@ -256,7 +272,7 @@ func (e *Engine) served(r *BatchRequest, c *chain, d *drawnBatch) {
 	if r.Run == "" || c.counts() {
 		return
 	}
-	row := batchEntry(LedgerServed, d.claim, d.Batch, d.Part(r.Rank, r.World), nil, false)
+	row := batchEntry(LedgerServed, d, d.Part(r.Rank, r.World), nil, d.sampler.comes)
 	row.Rank, row.World = new(int32(r.Rank)), new(int32(r.World))
 	if r.Step >= 0 {
 		row.Step = &r.Step

@@ -87,7 +87,6 @@ func (e *Engine) readLedger(ctx context.Context, f LedgerFilter, show func(Ledge
 	if err != nil {
 		return err
 	}
-	versions := map[string]int64{}
 	for rec, err := range snap.Scan(ctx, store.ScanOptions{Table: schema.Ledger, Where: expr}) {
 		if err != nil {
 			return err
@@ -105,8 +104,10 @@ func (e *Engine) readLedger(ctx context.Context, f LedgerFilter, show func(Ledge
 				continue
 			}
 			line := ledgerLineOf(row)
-			if line.Version, err = e.versionOf(ctx, versions, line.Snapshot); err != nil {
-				return err
+			if line.Snapshot != "" {
+				if line.Version, err = e.lake.VersionOf(line.Snapshot); err != nil {
+					return fault.WrapAs(fault.Corrupt, fmt.Sprintf("row %d", line.Seq), err)
+				}
 			}
 			line.Superseded = past.supersedes(row)
 			if line.Superseded && !f.Superseded || past.repeats(row) {
@@ -156,20 +157,6 @@ func placeOf(ctx context.Context, snap *store.Snapshot, id string) (int64, error
 		}
 	}
 	return -1, nil
-}
-
-// versionOf is the version of trajectories in a snapshot.
-func (e *Engine) versionOf(ctx context.Context, known map[string]int64, token string) (int64, error) {
-	v, ok := known[token]
-	if ok || token == "" {
-		return v, nil
-	}
-	snap, err := e.lake.At(ctx, token)
-	if err != nil {
-		return 0, err
-	}
-	known[token] = snap.Version()
-	return snap.Version(), nil
 }
 
 func ledgerLineOf(r *schema.LedgerEntry) LedgerLine {
