@@ -68,9 +68,9 @@ type verifier struct {
 
 // Verify checks the lake: every log from its oldest version, every live file
 // (present, size; with Deep its checksum and every row), counts against
-// statistics, places dense and within the count, ids unique, and the index
-// against the log. Damage is in the report; an error means that the check could
-// not be made.
+// statistics, places dense and within the count, ids unique, specs of streams and
+// chains of claims, and the index against the log. Damage is in the report; an
+// error means that the check could not be made.
 func (l *Lake) Verify(ctx context.Context, o VerifyOptions) (*Report, error) {
 	s, err := l.Head(ctx)
 	if err != nil {
@@ -87,6 +87,9 @@ func (l *Lake) Verify(ctx context.Context, o VerifyOptions) (*Report, error) {
 		if err := v.table(ctx, t); err != nil {
 			return nil, fault.Wrap("verify "+t.Name, err)
 		}
+	}
+	if err := v.objects(ctx); err != nil {
+		return nil, fault.Wrap("verify streams", err)
 	}
 	if err := v.index(ctx); err != nil {
 		return nil, fault.Wrap("verify index", err)
