@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -274,7 +275,7 @@ func (w *ledgerWriter) runsOf(ctx context.Context, groups []*ledgerGroup) (map[c
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	sem := make(chan struct{}, 16)
-	for k := range runs {
+	for _, k := range slices.Collect(maps.Keys(runs)) {
 		wg.Go(func() {
 			sem <- struct{}{}
 			defer func() { <-sem }()
