@@ -1,8 +1,10 @@
 package replay
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -305,6 +307,31 @@ func TestValidateTakes(t *testing.T) {
 	} {
 		if err := parse(t, text).Fill(Pinned).Validate(); err != nil {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestSpecOfTheManual: the example that shows every key is a spec, and names them all.
+func TestSpecOfTheManual(t *testing.T) {
+	page, err := os.ReadFile("../docs/reference/spec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/reference/spec.md has no example in YAML")
+	}
+	if err := parse(t, text).Fill(Live).Validate(); err != nil {
+		t.Error(err)
+	}
+	var root struct{ Properties map[string]any }
+	if err := json.Unmarshal(JSONSchema(), &root); err != nil {
+		t.Fatal(err)
+	}
+	for key := range root.Properties {
+		if key != "law" && !strings.Contains("\n"+text, "\n"+key+":") {
+			t.Errorf("the example lacks %s", key)
 		}
 	}
 }

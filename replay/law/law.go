@@ -4,19 +4,22 @@
 // Everything here is a pure function of integers. No result depends on the
 // processor, on the order in which candidates are handed in, on how they are
 // split over nodes, or on any cache; a batch drawn years ago is drawn again bit
-// by bit. Floating point appears once, at the entrance: [Weight] takes a float64
-// apart into integers instead of calculating with it.
+// by bit. Floating point appears at the entrance and the exit alone: [Weight] and
+// [Pow] take a float64 apart into integers instead of calculating with it, and
+// [ImportanceWeights] rounds every step by itself.
 //
 // Two samplers draw from one and the same distribution, successive sampling
 // without replacement in proportion to weights:
 //
-//   - keyed ([Draw], [Drawer], [Order]): every candidate gets a key from its id,
+//   - keyed ([Draw], [Drawer], [Order], [DrawColumns]): every candidate gets a key from its id,
 //     the seed and the position, and the smallest keys win. Nothing has to be
 //     maintained, shards merge exactly, and taking one row out changes one slot.
 //   - tree ([Tree]): a sum tree over weights in log order, descended by a hash of
 //     seed, position, slot and try. A draw costs O(log n).
 //
-// [Schedule] says which stratum each slot of a stream belongs to.
+// [Schedule] says which stratum each slot of a stream belongs to, [TokenSchedule]
+// where shares are of tokens. [Decay], [Pow] and [Learnability] make weights,
+// [Inclusion] and [Buckets] probabilities, [ImportanceWeights] what comes of both.
 //
 // The specification with its golden vectors is docs/format/draw.md. What this
 // package computes for law 1 never changes; a better law gets another number.
