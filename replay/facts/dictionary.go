@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/maphash"
+	"math/bits"
 	"sync"
 )
 
@@ -12,7 +13,7 @@ import (
 // they come. It only grows, and is safe for concurrent use: views that share it
 // know different parts of it.
 //
-// A text is kept as what differs from the text before it; every sixteenth stands
+// A text is kept as what differs from the text before it; every eighth stands
 // whole. Rows of a run come together, so that their ids have much in common.
 // Long hexadecimal texts, such as hashes, are halved first.
 type dictionary struct {
@@ -20,7 +21,7 @@ type dictionary struct {
 	seed   maphash.Seed
 	n      int      // texts
 	bytes  []byte   // of all texts: shared length, own length, own bytes
-	blocks []uint64 // where every sixteenth text begins
+	blocks []uint64 // where every eighth text begins
 	last   []byte   // the newest text, packed
 	slots  []uint32 // codes by hash; 0 is free
 	tags   []uint8  // a piece of the hash for each slot
@@ -29,7 +30,7 @@ type dictionary struct {
 }
 
 const (
-	blockTexts = 16
+	blockTexts = 8
 	minHex     = 16
 	plainText  = 0
 	hexText    = 1
@@ -43,13 +44,13 @@ func (d *dictionary) code(text string) uint32 {
 		d.grow()
 	}
 	d.pack = packText(d.pack[:0], text)
-	at, code := d.find(d.pack, &d.text)
+	h := maphash.Bytes(d.seed, d.pack)
+	at, code := d.find(h, d.pack, &d.text)
 	if code != 0 {
 		return code
 	}
-	h := maphash.Bytes(d.seed, d.pack)
 	d.add(d.pack)
-	d.slots[at], d.tags[at] = uint32(d.n), uint8(h>>56)
+	d.slots[at], d.tags[at] = uint32(d.n), uint8(h)
 	return uint32(d.n)
 }
 
@@ -61,7 +62,8 @@ func (d *dictionary) lookup(text string) uint32 {
 		return 0
 	}
 	var scratch []byte
-	_, code := d.find(packText(nil, text), &scratch)
+	packed := packText(nil, text)
+	_, code := d.find(maphash.Bytes(d.seed, packed), packed, &scratch)
 	return code
 }
 
@@ -88,12 +90,11 @@ func (d *dictionary) size() int64 {
 	return int64(cap(d.bytes) + 8*cap(d.blocks) + 4*cap(d.slots) + cap(d.tags))
 }
 
-// find is the slot of a packed text, with its code, or a free one and 0.
-func (d *dictionary) find(packed []byte, scratch *[]byte) (at uint64, code uint32) {
-	h := maphash.Bytes(d.seed, packed)
-	tag, n := uint8(h>>56), uint64(len(d.slots))
-	for at = h % n; d.slots[at] != 0; at = (at + 1) % n {
-		if d.tags[at] != tag {
+// find is the slot of a packed text and its hash, with its code, or a free one and
+// 0. The hash's high bits choose the slot, its low bits are the tag.
+func (d *dictionary) find(h uint64, packed []byte, scratch *[]byte) (at int, code uint32) {
+	for at = d.slot(h); d.slots[at] != 0; at = d.after(at) {
+		if d.tags[at] != uint8(h) {
 			continue
 		}
 		code := d.slots[at]
@@ -102,6 +103,18 @@ func (d *dictionary) find(packed []byte, scratch *[]byte) (at uint64, code uint3
 		}
 	}
 	return at, 0
+}
+
+func (d *dictionary) slot(h uint64) int {
+	at, _ := bits.Mul64(h, uint64(len(d.slots)))
+	return int(at)
+}
+
+func (d *dictionary) after(at int) int {
+	if at++; at == len(d.slots) {
+		return 0
+	}
+	return at
 }
 
 // grow makes room for more texts.
@@ -113,11 +126,11 @@ func (d *dictionary) grow() {
 	for i := range d.n {
 		text, pos = d.next(text, pos)
 		h := maphash.Bytes(d.seed, text)
-		at := h % uint64(n)
+		at := d.slot(h)
 		for d.slots[at] != 0 {
-			at = (at + 1) % uint64(n)
+			at = d.after(at)
 		}
-		d.slots[at], d.tags[at] = uint32(i+1), uint8(h>>56)
+		d.slots[at], d.tags[at] = uint32(i+1), uint8(h)
 	}
 }
 

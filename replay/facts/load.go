@@ -117,6 +117,8 @@ type filling struct {
 	from int64 // places below this are in the builder already
 	to   int64
 	at   []int32 // of each row of a record, its place in the chunk
+
+	recent [textColumns][recentTexts]recentText
 }
 
 // start makes the builder that of the chunk of place from.
@@ -255,17 +257,36 @@ func (f *filling) texts(c int, a arrow.Array) bool {
 	d := f.v.base.dictionaries[c]
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	dst, last, code := f.b.ints[c], "", int64(absent)
+	dst, recent := f.b.ints[c], &f.recent[c]
 	for i := range s.Len() {
 		if s.IsNull(i) {
 			continue
 		}
-		if t := s.Value(i); t != last || code == absent {
-			last, code = t, int64(d.code(t))
+		t := s.Value(i)
+		r := &recent[recentSlot(t)]
+		if r.text != t || r.code == 0 {
+			r.text, r.code = t, d.code(t)
 		}
-		dst[f.at[i]] = code
+		dst[f.at[i]] = int64(r.code)
 	}
 	return true
+}
+
+// recentText is a text, in memory of a record, with its code.
+type recentText struct {
+	text string
+	code uint32
+}
+
+// recentTexts is how many texts of a column are found without a dictionary: those
+// of levels, sets and states, and the ids of the run that the rows are of.
+const recentTexts = 64
+
+func recentSlot(t string) int {
+	if t == "" {
+		return 0
+	}
+	return (len(t)*13 + int(t[0])*5 + int(t[len(t)-1])) % recentTexts
 }
 
 func (f *filling) longs(dst []int64, a arrow.Array) bool {

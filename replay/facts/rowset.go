@@ -97,11 +97,8 @@ func (r *rowSets) get(ctx context.Context, v *View, name string, reads bool, eva
 	words = append(make([]uint64, 0, (v.rows+63)/64), s.words...)
 	if reads && !s.asked {
 		s.asked = true
-		if found, spans := r.store.load(name, v); found != nil && s.upTo == 0 {
-			words, known = append(words[:0], found...), spans
-			if len(spans) == 1 && spans[0].from == 0 {
-				s.saved = spans[0].to
-			}
+		if found, spans, saved := r.store.load(name, v); found != nil && s.upTo == 0 {
+			words, known, s.saved = append(words[:0], found...), spans, saved
 		}
 	}
 	words = slices.Concat(words, make([]uint64, max(0, int((v.rows+63)/64)-len(words))))

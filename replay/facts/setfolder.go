@@ -65,35 +65,41 @@ func (f setFolder) save(name string, v *View, words []uint64) bool {
 	return true
 }
 
-// load reads a set, with the spans of places for which it is right.
-func (f setFolder) load(name string, v *View) (words []uint64, known []span) {
+// load reads a set, with the spans of places for which it is right. saved is the
+// number of rows that the file knows; 0 when some of them are not those of v.
+func (f setFolder) load(name string, v *View) (words []uint64, known []span, saved int64) {
 	if f.dir == "" {
-		return nil, nil
+		return nil, nil, 0
 	}
 	b, err := os.ReadFile(f.path(name))
 	if err != nil || len(b) < 8 {
-		return nil, nil
+		return nil, nil, 0
 	}
 	body, sum := b[:len(b)-8], binary.LittleEndian.Uint64(b[len(b)-8:])
 	if crc64.Checksum(body, crc64.MakeTable(crc64.ECMA)) != sum {
-		return nil, nil
+		return nil, nil, 0
 	}
 	body, ok := bytes.CutPrefix(body, setHead(name))
 	if !ok || len(body) < 8 {
-		return nil, nil
+		return nil, nil, 0
 	}
 	rows := int64(binary.LittleEndian.Uint64(body))
 	body = body[8:]
 	chunks, count := (rows+chunkMask)>>chunkBits, (rows+63)/64
 	if rows < 0 || int64(len(body)) != 8*(chunks+count) {
-		return nil, nil
+		return nil, nil, 0
 	}
 	for i := range count {
 		words = append(words, binary.LittleEndian.Uint64(body[8*(chunks+i):]))
 	}
+	saved = rows
 	for i := range chunks {
 		end := min((i+1)<<chunkBits, rows)
-		if end > v.rows || v.print(int(i), rows) != binary.LittleEndian.Uint64(body[8*i:]) {
+		if end > v.rows {
+			break
+		}
+		if v.print(int(i), rows) != binary.LittleEndian.Uint64(body[8*i:]) {
+			saved = 0
 			continue
 		}
 		if n := len(known); n > 0 && known[n-1].to == i<<chunkBits {
@@ -103,9 +109,9 @@ func (f setFolder) load(name string, v *View) (words []uint64, known []span) {
 		}
 	}
 	if len(known) == 0 {
-		return nil, nil
+		return nil, nil, 0
 	}
-	return words[:min(count, (v.rows+63)/64)], known
+	return words[:min(count, (v.rows+63)/64)], known, saved
 }
 
 // print is that of the ids of a chunk's rows below place rows.
