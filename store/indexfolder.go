@@ -128,7 +128,7 @@ func (l *Lake) openFolder(ctx context.Context, dir string, wait time.Duration) (
 func lockedBy(dir string, err error) error {
 	pid, rerr := os.ReadFile(filepath.Join(dir, "LOCK"))
 	if text := strings.TrimSpace(string(pid)); rerr == nil && text != "" && len(text) < 12 {
-		return fmt.Errorf("%w: process %s", err, text)
+		return fmt.Errorf("%w (%s)", err, text)
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,6 +108,9 @@ func openError(url string, err error) error {
 	op := "open lake " + url
 	switch {
 	case errors.Is(err, blob.ErrNoBucket), errors.Is(err, blob.ErrNotExist):
+		if !strings.HasPrefix(url, "s3:") {
+			err = nil // that a directory is not there says no more
+		}
 		return (&fault.Error{Kind: fault.NotFound, Op: op, Msg: "there is no lake", Err: err}).
 			WithHint("`trajlake import` and `trajlake serve` make one")
 	case errors.Is(err, blob.ErrDenied):
