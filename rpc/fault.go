@@ -114,11 +114,22 @@ func Fault(op string, err error) error {
 			return errorOf(f)
 		}
 	}
+	if addr, refused := refusedBy(st.Message()); refused {
+		return fault.New(fault.Unavailable, op, "no server answers at %s", addr).WithHint("start one with `trajlake serve --lake LAKE --listen %s`, or name another address", addr)
+	}
 	e := fault.New(kindOfCode(st.Code()), op, "%s", st.Message())
 	if e.Kind == fault.Unavailable {
 		e.Hint = "is the server running at this address?"
 	}
 	return e
+}
+
+// refusedBy is the address of a connection that was refused, from the text that
+// gRPC makes of it.
+func refusedBy(text string) (addr string, ok bool) {
+	_, rest, _ := strings.Cut(text, "dial tcp ")
+	addr, rest, _ = strings.Cut(rest, ": ")
+	return addr, strings.Contains(rest, "connection refused")
 }
 
 // kindOfCode is the kind of a status without a Fault in its details.

@@ -123,7 +123,7 @@ func (a *app) finish(cmd *cobra.Command) {
 	cmd.DisableFlagsInUseLine = true
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		a.verb = verbOf(c)
-		return usage(c, err)
+		return usage(c, flagError(err))
 	})
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(c *cobra.Command, args []string) error {
