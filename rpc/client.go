@@ -28,6 +28,7 @@ type Client struct {
 	conn   *grpc.ClientConn
 	lake   rpcpb.LakeClient
 	admin  rpcpb.AdminClient
+	replay rpcpb.ReplayClient
 	flight flight.FlightServiceClient
 	info   *rpcpb.InfoResponse
 
@@ -50,7 +51,7 @@ func Dial(ctx context.Context, addr string, more ...grpc.DialOption) (*Client, e
 	if err != nil {
 		return nil, fault.WrapAs(fault.Usage, op, err)
 	}
-	c := &Client{addr: addr, conn: conn, lake: rpcpb.NewLakeClient(conn), admin: rpcpb.NewAdminClient(conn), flight: flight.NewFlightServiceClient(conn)}
+	c := &Client{addr: addr, conn: conn, lake: rpcpb.NewLakeClient(conn), admin: rpcpb.NewAdminClient(conn), replay: rpcpb.NewReplayClient(conn), flight: flight.NewFlightServiceClient(conn)}
 	if c.info, err = c.lake.Info(ctx, &rpcpb.InfoRequest{}); err != nil {
 		_ = conn.Close()
 		return nil, Fault(op, err)

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"trajlake/replay"
 	"trajlake/rpc/rpcpb"
 	"trajlake/schema/fault"
 )
@@ -29,6 +30,7 @@ func faultOf(err error) *rpcpb.Fault {
 		Message: err.Error(),
 		Field:   cut(fault.FieldOf(err), maxOp),
 		Hint:    cut(fault.HintOf(err), maxHint),
+		Wait:    waitOf(err),
 	}
 	if op := opOf(err); strings.HasPrefix(f.Message, op+": ") {
 		f.Op = cut(op, maxOp)
@@ -71,7 +73,11 @@ func errorOf(f *rpcpb.Fault) error {
 	if !ok {
 		k = fault.Internal
 	}
-	return &fault.Error{Kind: k, Op: f.GetOp(), Msg: f.GetMessage(), Field: f.GetField(), Hint: f.GetHint()}
+	e := &fault.Error{Kind: k, Op: f.GetOp(), Msg: f.GetMessage(), Field: f.GetField(), Hint: f.GetHint()}
+	if w := f.GetWait(); w != nil {
+		e.Msg, e.Err = "", &replay.WaitError{Wait: replay.Wait{Reason: w.GetReason(), Stratum: w.GetStratum(), Have: w.GetHave(), Want: w.GetWant()}}
+	}
+	return e
 }
 
 // Status is the gRPC status of an error: the code of its kind, and a Fault in the

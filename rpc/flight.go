@@ -19,8 +19,11 @@ import (
 
 // Kinds of a Ticket.
 const (
-	TicketBatch = "batch"
-	TicketScan  = "scan"
+	TicketBatch   = "batch"   // one batch of a spec
+	TicketReplay  = "replay"  // batches of a spec, one after the other
+	TicketStream  = "stream"  // batches of a named stream, one after the other
+	TicketRefetch = "refetch" // a batch that the ledger knows, by its id
+	TicketScan    = "scan"    // rows of a table
 )
 
 // maxTicketBytes bounds a ticket: a spec is a page of text.
@@ -31,7 +34,7 @@ const scanBytes = 2 << 20
 
 // Ticket is what a Flight client asks DoGet for, as JSON.
 type Ticket struct {
-	Kind     string `json:"kind"`               // TicketBatch or TicketScan
+	Kind     string `json:"kind"`               // one of the kinds above
 	Snapshot string `json:"snapshot,omitempty"` // version or token; "" = what the spec says, or the head
 
 	// Of a batch.
@@ -39,6 +42,19 @@ type Ticket struct {
 	Position uint64          `json:"position,omitempty"`
 	Rank     int             `json:"rank,omitempty"`
 	World    int             `json:"world,omitempty"` // 0 = 1
+
+	// Of a sequence of batches.
+	Stride  uint64 `json:"stride,omitempty"`  // from one position to the next; 0 = 1
+	Batches uint64 `json:"batches,omitempty"` // 0 = until the client goes
+
+	// Of a named stream, with position, rank and world.
+	Stream string `json:"stream,omitempty"`
+	Run    string `json:"run,omitempty"`
+	Step   *int64 `json:"step,omitempty"`           // of the trainer
+	Policy *int64 `json:"policy_version,omitempty"` // of the trainer
+	WaitMS int64  `json:"wait_ms,omitempty"`        // how long a batch may wait for data
+
+	BatchID string `json:"batch_id,omitempty"` // of a refetch
 
 	// Of a scan.
 	Table   string   `json:"table,omitempty"` // "" = trajectories
@@ -59,10 +75,11 @@ func parseTicket(data []byte) (*Ticket, error) {
 		return nil, fault.WrapAs(fault.Usage, op, err).(*fault.Error).
 			WithHint(`a ticket is JSON: {"kind":"batch","spec":{…},"position":0} or {"kind":"scan","table":"trajectories","columns":[…],"where":"…"}`)
 	}
-	if t.Kind != TicketBatch && t.Kind != TicketScan {
-		return nil, fault.New(fault.Usage, op, "unknown kind %q", t.Kind).WithField("kind").WithHint("%s or %s", TicketBatch, TicketScan)
+	switch t.Kind {
+	case TicketBatch, TicketReplay, TicketStream, TicketRefetch, TicketScan:
+		return t, nil
 	}
-	return t, nil
+	return nil, fault.New(fault.Usage, op, "unknown kind %q", t.Kind).WithField("kind").WithHint("batch, replay, stream, refetch or scan")
 }
 
 // flightService is the Flight side of the port.
@@ -71,14 +88,34 @@ type flightService struct {
 	*Server
 }
 
-// DoGet serves a batch or a scan.
+// DoGet serves a batch, a sequence of batches, or a scan.
 func (f *flightService) DoGet(tkt *flight.Ticket, stream flight.FlightService_DoGetServer) error {
 	t, err := parseTicket(tkt.GetTicket())
 	if err != nil {
 		return err
 	}
-	if t.Kind == TicketScan {
+	switch t.Kind {
+	case TicketScan:
 		return f.scan(stream, t)
+	case TicketReplay:
+		spec := specText(t.Spec)
+		return f.sequence(stream, t, func(ctx context.Context, position uint64) (*drawn, error) {
+			d, err := f.draw(ctx, spec, position, t.Snapshot, t.Rank, t.World)
+			if err == nil {
+				t.Snapshot = d.batch.Snapshot // the ones that follow are drawn from the same
+			}
+			return d, err
+		})
+	case TicketStream:
+		req := request(t)
+		return f.sequence(stream, t, func(ctx context.Context, position uint64) (*drawn, error) {
+			req := req
+			req.Position = position
+			return f.drawStream(ctx, req)
+		})
+	case TicketRefetch:
+		t.Batches = 1
+		return f.sequence(stream, t, func(ctx context.Context, _ uint64) (*drawn, error) { return f.refetch(ctx, t.BatchID) })
 	}
 	return f.batch(stream, t)
 }

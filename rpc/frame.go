@@ -13,6 +13,7 @@ import (
 // columns lie: it is sent without being copied together first.
 type frame struct {
 	header []byte   // FlightData.data_header
+	meta   []byte   // FlightData.app_metadata; nil where there is none
 	body   [][]byte // parts of FlightData.data_body
 	bytes  int      // of body
 	own    bool     // the last part is a copy that small ones may be added to
@@ -21,6 +22,7 @@ type frame struct {
 // Tags of the fields of FlightData, all of wire type 2.
 const (
 	tagHeader = 2<<3 | 2
+	tagMeta   = 3<<3 | 2
 	tagBody   = 1000<<3 | 2
 )
 
@@ -34,10 +36,15 @@ func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	head := make([]byte, 0, len(f.header)+16)
+	head := make([]byte, 0, len(f.header)+len(f.meta)+24)
 	head = binary.AppendUvarint(head, tagHeader)
 	head = binary.AppendUvarint(head, uint64(len(f.header)))
 	head = append(head, f.header...)
+	if f.meta != nil {
+		head = binary.AppendUvarint(head, tagMeta)
+		head = binary.AppendUvarint(head, uint64(len(f.meta)))
+		head = append(head, f.meta...)
+	}
 	// The body goes last and always stands there, as Arrow's readers expect.
 	head = binary.AppendUvarint(head, tagBody)
 	head = binary.AppendUvarint(head, uint64(f.bytes))
@@ -54,6 +61,8 @@ func (c frameCodec) Marshal(v any) (mem.BufferSlice, error) {
 // must be the collector's, not a pool's.
 type frameWriter struct {
 	stream grpc.ServerStream
+	meta   []byte // app_metadata of the next record
+	begun  bool   // the schema, which has none, was sent
 }
 
 // Start implements ipc.PayloadWriter.
@@ -67,6 +76,10 @@ func (w *frameWriter) WritePayload(p ipc.Payload) error {
 	m := p.Meta()
 	defer m.Release()
 	f := &frame{header: m.Bytes()}
+	if w.begun {
+		f.meta = w.meta
+	}
+	w.begun = true
 	if err := p.SerializeBody(f); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"trajlake/ingest"
+	"trajlake/replay"
 	"trajlake/rpc/rpcpb"
 	"trajlake/schema/fault"
 	"trajlake/store"
@@ -96,12 +97,16 @@ type Server struct {
 	once     sync.Once
 	readers  sync.WaitGroup // goroutines that read append streams
 	samplers samplers
+	streams  StreamView // without an engine where the role of replay is not served
 }
 
 // New makes a server of lake. ing may be nil when the roles do not include ingest.
 func New(lake *store.Lake, ing *ingest.Ingester, o *Options) *Server {
 	s := &Server{lake: lake, ing: ing, opt: o.withDefaults(), drain: make(chan struct{}), health: health.NewServer()}
 	s.inflight = semaphore.NewWeighted(s.opt.InFlightBytes)
+	if slices.Contains(s.opt.Roles, RoleReplay) {
+		s.streams = StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: s.opt.Logger}))
+	}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(s.opt.MaxMessageBytes+64<<10),
 		grpc.MaxSendMsgSize(1<<31-1),
@@ -117,6 +122,7 @@ func New(lake *store.Lake, ing *ingest.Ingester, o *Options) *Server {
 		grpc.ChainStreamInterceptor(s.stream),
 	)
 	rpcpb.RegisterLakeServer(s.grpc, &lakeService{Server: s})
+	rpcpb.RegisterReplayServer(s.grpc, &replayService{Server: s})
 	rpcpb.RegisterAdminServer(s.grpc, &adminService{Server: s})
 	flight.RegisterFlightServiceServer(s.grpc, &flightService{Server: s})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
@@ -147,14 +153,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.grpc.GracefulStop()
 		s.readers.Wait()
 	}()
+	var err error
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
 		s.grpc.Stop()
 		<-done
-		return fault.WrapAs(fault.Cancelled, "drain the server", ctx.Err())
+		err = fault.WrapAs(fault.Cancelled, "drain the server", ctx.Err())
 	}
+	if e := s.streams.Engine; e != nil {
+		err = errors.Join(err, e.Close(ctx))
+	}
+	return err
 }
 
 // draining reports whether Shutdown was called.

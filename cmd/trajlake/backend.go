@@ -12,6 +12,7 @@ import (
 	"trajlake/ingest"
 	"trajlake/query"
 	"trajlake/replay"
+	"trajlake/rpc"
 	"trajlake/schema"
 	"trajlake/schema/fault"
 	"trajlake/store"
@@ -60,6 +61,16 @@ type backend interface {
 	// Sample draws the batch of a filled spec at a position. Columns, when not
 	// nil, are fetched in place of the spec's.
 	Sample(ctx context.Context, spec replay.Spec, position uint64, columns []string) (*batch, error)
+	// CreateStream stores a stream; spec is YAML or JSON.
+	CreateStream(ctx context.Context, name string, spec []byte) (rpc.StreamInfo, error)
+	Stream(ctx context.Context, name string) (rpc.StreamInfo, error)
+	Streams(ctx context.Context) ([]rpc.StreamLine, error)
+	// DrawStream draws a batch of a stream without its payload.
+	DrawStream(ctx context.Context, r replay.BatchRequest) (rpc.BatchInfo, error)
+	// Explain tells what a stream, or a spec where the stream is "", could draw.
+	Explain(ctx context.Context, stream string, spec []byte, ref string) (json.RawMessage, error)
+	Ledger(ctx context.Context, f replay.LedgerFilter) iter.Seq2[replay.LedgerLine, error]
+	LedgerDiff(ctx context.Context, runA, runB string) (replay.LedgerDiff, error)
 	// Appender takes rows and annotations.
 	Appender() ingest.Appender
 	Verify(ctx context.Context, o store.VerifyOptions) (*store.Report, error)

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"trajlake/ingest"
 	"trajlake/query"
 	"trajlake/replay"
+	"trajlake/rpc"
 	"trajlake/schema"
 	"trajlake/schema/fault"
 	"trajlake/schema/where"
@@ -22,6 +24,7 @@ import (
 type local struct {
 	lake     *store.Lake
 	ingester *ingest.Ingester // nil until the lake is written to
+	rpc.StreamView
 }
 
 func (a *app) openLocal(ctx context.Context, url string, want access) (backend, error) {
@@ -29,12 +32,15 @@ func (a *app) openLocal(ctx context.Context, url string, want access) (backend, 
 	if err != nil {
 		return nil, err
 	}
-	l := &local{lake: lake}
+	l := &local{lake: lake, StreamView: rpc.StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: a.log}))}
 	if want != reading {
 		l.ingester = ingest.New(lake, &ingest.Options{Logger: a.log})
 	}
 	return l, nil
 }
+
+// closeWithin is how long Close waits for the ledger.
+const closeWithin = 30 * time.Second
 
 // Close commits what was accepted and closes the lake.
 func (l *local) Close() error {
@@ -42,7 +48,9 @@ func (l *local) Close() error {
 	if l.ingester != nil {
 		err = l.ingester.Close()
 	}
-	return errors.Join(err, l.lake.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	return errors.Join(err, l.Engine.Close(ctx), l.lake.Close())
 }
 
 func placeOf(s *store.Snapshot) place { return place{s.Version(), s.Token()} }

@@ -95,7 +95,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of the input was rejected,
 	}
 	a.globalFlags(root.PersistentFlags())
 	root.AddCommand(a.serveCmd(), a.importCmd(), a.statsCmd(), a.idsCmd(), a.annotateCmd(), a.versionsCmd(), a.showCmd(),
-		a.sampleCmd(), a.exportCmd(), a.verifyCmd(), a.indexCmd(), a.versionCmd(), a.completionCmd())
+		a.sampleCmd(), a.streamCmd(), a.explainCmd(), a.ledgerCmd(), a.exportCmd(), a.verifyCmd(), a.indexCmd(), a.versionCmd(), a.completionCmd())
 	each(root, a.finish)
 	return root
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from .errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+    from ._replay import Replay
 
 
 class Ragged:
@@ -89,25 +92,30 @@ class Batch:
             effort, task_id.
         position: the batch's place in the sequence, from 0; ``replay(..., position=position)``
             draws this batch again, ``position + 1`` the next one.
-        batch_id: digest of snapshot, spec and position.
+        batch_id: digest of snapshot, spec and position, by which ``lake.batch(id)`` has it again.
         version: version of the trajectories that was drawn from.
         snapshot: token of the snapshot that was drawn from.
         spec_hash: hash of the filled-in spec.
+        stream, run: of a named stream; else "".
+        meta: all that the server said of the batch, as_of and what it waited for included.
         rank, world_size: whose slice this is.
     """
 
-    __slots__ = ("batch_id", "position", "rank", "snapshot", "spec_hash", "table", "version", "world_size")
+    __slots__ = ("_replay", "batch_id", "meta", "position", "rank", "run", "snapshot", "spec_hash", "stream", "table", "version", "world_size")
 
-    def __init__(self, table: pa.Table, position: int, rank: int = 0, world_size: int = 1) -> None:
-        meta = table.schema.metadata or {}
+    def __init__(self, table: pa.Table, meta: Mapping[str, Any] | int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.meta: dict[str, Any] = {"position": meta} if isinstance(meta, int) else dict(meta)
         self.table = table
-        self.position = int(meta.get(b"position", position))
-        self.batch_id = meta.get(b"batch_id", b"").decode()
-        self.version = int(meta.get(b"version", b"0"))
-        self.snapshot = meta.get(b"snapshot", b"").decode()
-        self.spec_hash = meta.get(b"spec_hash", b"").decode()
+        self.position = int(self.meta.get("position", 0))
+        self.batch_id: str = self.meta.get("batch_id", "")
+        self.version = int(self.meta.get("version", 0))
+        self.snapshot: str = self.meta.get("snapshot", "")
+        self.spec_hash: str = self.meta.get("spec_hash", "")
+        self.stream: str = self.meta.get("stream", "")
+        self.run: str = self.meta.get("run", "")
         self.rank = rank
         self.world_size = world_size
+        self._replay: Replay | None = None
 
     @property
     def step(self) -> int:
@@ -122,7 +130,20 @@ class Batch:
         return f"Batch(position={self.position}, rows={len(self)}, batch_id={self.batch_id!r}, version={self.version})"
 
     def __reduce__(self) -> Any:
-        return (Batch, (self.table, self.position, self.rank, self.world_size))
+        return (Batch, (self.table, self.meta, self.rank, self.world_size))
+
+    def ack(self, step: int, policy_version: int | None = None) -> None:
+        """Say that the batch was trained on in the trainer's step; durable when this returns. See Replay.ack."""
+        self._of().ack(self, step, policy_version)
+
+    def nack(self, reason: str) -> None:
+        """Say that the batch was not trained on, and why."""
+        self._of().nack(self, reason)
+
+    def _of(self) -> Replay:
+        if self._replay is None:
+            raise UsageError("the batch has left its replay", hint="replay.ack(batch, step) takes a batch that came from another process")
+        return self._replay
 
     def tensor(self, name: str) -> Ragged:
         """The list column as flat values and offsets, without copying.

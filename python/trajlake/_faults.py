@@ -30,7 +30,10 @@ def from_fault(f: pb.Fault) -> TrajlakeError:
     text = f.message or f.kind
     if f.field and not text.startswith(f.field):
         text = f"{f.field}: {text}"
-    return error_of(f.kind, f"{f.op}: {text}" if f.op else text, f.field, f.hint)
+    wait = None
+    if f.HasField("wait"):
+        wait = {"reason": f.wait.reason, "stratum": f.wait.stratum, "have": f.wait.have, "want": f.wait.want}
+    return error_of(f.kind, f"{f.op}: {text}" if f.op else text, f.field, f.hint, wait)
 
 
 def _fault_in(details: bytes) -> pb.Fault | None:

@@ -93,8 +93,34 @@ class Flights:
 
         return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
+    def batches(self, ticket: Mapping[str, Any]) -> Batches:
+        """The batches of a ticket, one after the other, each with what the server says of it."""
+        return Batches(*self._get(ticket))
+
     def close(self) -> None:
         """Refuse further calls; the connection goes when the running ones have ended. Idempotent."""
         with self._lock:
             self._closed = True
             self._client = None  # never closed by hand: that crashes the process under a running call
+
+
+class Batches:
+    """A call that gives batch after batch. read() is for one thread, cancel() for any."""
+
+    def __init__(self, reader: flight.FlightStreamReader, call: _Call) -> None:
+        self._reader = reader
+        self._call = call
+
+    def read(self) -> tuple[pa.RecordBatch, dict[str, Any]] | None:
+        """The next record and its metadata; None when the call has ended."""
+        try:
+            chunk = self._reader.read_chunk()
+        except StopIteration:
+            return None
+        except _faults.ARROW_ERRORS as e:
+            raise _faults.from_arrow(e, self._call.details) from None
+        return chunk.data, json.loads(chunk.app_metadata.to_pybytes()) if chunk.app_metadata is not None else {}
+
+    def cancel(self) -> None:
+        """Break the call off."""
+        self._reader.cancel()

@@ -22,6 +22,7 @@ from ._receipt import Receipt, receipt_of
 from ._replay import Replay, Spec
 from ._rows import Row, encode, pack, row_id
 from ._session import TARGET_BYTES, TARGET_ROWS, Session
+from ._streams import Streams, ref
 from ._writer import Writer
 from .errors import ExhaustedError, InvalidRowError, NotFoundError, TrajlakeError, UnavailableError, UsageError
 
@@ -54,7 +55,7 @@ def connect(addr: str | None = None, *, timeout: float = 120.0, retry_for: float
     return Lake(addr, timeout=timeout, retry_for=retry_for)
 
 
-class Lake:
+class Lake(Streams):
     """A connection; see connect(). Safe for use by several threads.
 
     It does not survive a fork, and a process that has had a connection cannot fork
@@ -85,20 +86,20 @@ class Lake:
 
     # Calls.
 
-    def _unary(self, name: str, request: Any, answer: Any, *, timeout: float | None = -1.0) -> Any:
+    def _unary(self, name: str, request: Any, answer: Any, *, timeout: float | None = -1.0, service: str = _SERVICE) -> Any:
         _process.check(self._owner)
         call = self._calls.get(name)
         if call is None:
-            call = self._channel.unary_unary(_SERVICE + name, type(request).SerializeToString, answer.FromString)
+            call = self._channel.unary_unary(service + name, type(request).SerializeToString, answer.FromString)
             self._calls[name] = call
         try:
             return call(request, timeout=self.timeout if timeout == -1.0 else timeout)
         except grpc.RpcError as e:
             raise _faults.from_rpc(e) from None
 
-    def _stream(self, name: str, request: Any, answer: Any) -> Iterable[Any]:
+    def _stream(self, name: str, request: Any, answer: Any, *, service: str = _SERVICE) -> Iterable[Any]:
         _process.check(self._owner)
-        call = self._channel.unary_stream(_SERVICE + name, type(request).SerializeToString, answer.FromString)
+        call = self._channel.unary_stream(service + name, type(request).SerializeToString, answer.FromString)
         try:
             yield from call(request)
         except grpc.RpcError as e:
@@ -270,7 +271,7 @@ class Lake:
             raise UsageError("get_many: takes a list of ids")
         out: list[dict[str, Any] | None] = [None] * len(trajectory_ids)
         parts: list[bytes] = []
-        for r in self._stream("Get", pb.GetRequest(ids=list(trajectory_ids), snapshot=_ref(snapshot)), pb.GetResponse):
+        for r in self._stream("Get", pb.GetRequest(ids=list(trajectory_ids), snapshot=ref(snapshot)), pb.GetResponse):
             if r.absent:
                 continue
             parts.append(r.json)
@@ -281,11 +282,11 @@ class Lake:
 
     def stats(self, *, snapshot: str | int | None = None) -> dict[str, Any]:
         """Counts of the lake, and its cells by task set, mode, effort and reward band."""
-        return json.loads(self._unary("Stats", pb.SnapshotRequest(snapshot=_ref(snapshot)), pb.JsonResponse).json)
+        return json.loads(self._unary("Stats", pb.SnapshotRequest(snapshot=ref(snapshot)), pb.JsonResponse).json)
 
     def ids(self, where: str = "", *, columns: Sequence[str] = (), snapshot: str | int | None = None) -> Iterable[dict[str, Any]]:
         """trajectory_id, content_hash and version of each trajectory that satisfies where, in lake order."""
-        for r in self._stream("Ids", pb.IdsRequest(where=where, columns=list(columns), snapshot=_ref(snapshot)), pb.LinesResponse):
+        for r in self._stream("Ids", pb.IdsRequest(where=where, columns=list(columns), snapshot=ref(snapshot)), pb.LinesResponse):
             for line in r.json:
                 yield json.loads(line)
 
@@ -309,26 +310,47 @@ class Lake:
             table: trajectories (with annotations folded in), annotations, tensors or ledger.
             snapshot: version or token; None is the head.
         """
-        ticket: dict[str, Any] = {"kind": "scan", "table": table, "where": where, "snapshot": _ref(snapshot)}
+        ticket: dict[str, Any] = {"kind": "scan", "table": table, "where": where, "snapshot": ref(snapshot)}
         if columns is not None:
             ticket["columns"] = list(columns)
         return self._flights.stream(ticket)
 
-    def replay(self, spec: Spec, *, position: int = 0, rank: int = 0, world_size: int = 1, prefetch: int = 1) -> Replay:
-        """An endless iterator of batches drawn as spec says; see Replay and Batch.
+    def replay(
+        self,
+        source: Spec | str,
+        *,
+        run: str = "",
+        position: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        prefetch: int = 1,
+        policy_version: int | None = None,
+        incarnation: int | None = None,
+        patience: float | None = None,
+    ) -> Replay:
+        """An endless iterator of batches drawn as a spec or a named stream says; see Replay and Batch.
 
         Args:
-            spec: where, unit, weight, strata, batch, columns, seed, snapshot, …; without a
-                snapshot the lake's head is pinned when the first batch is drawn.
+            source: a spec (where, unit, weight, strata, batch, columns, seed, snapshot, …; without a
+                snapshot the lake's head is pinned when the first batch is drawn), or a stream's name.
+            run: of a stream: the training run that the batches are for, so that they may be acknowledged.
             position: of the first batch. ``position=b.position`` draws b again.
             rank, world_size: this trainer's slice of each batch.
             prefetch: batches fetched while the trainer works.
+            policy_version, incarnation, patience: of a stream, see Replay.
         """
-        return Replay(self, spec, position=position, rank=rank, world_size=world_size, prefetch=prefetch)
-
-
-def _ref(snapshot: str | int | None) -> str:
-    return "" if snapshot is None else str(snapshot)
+        return Replay(
+            self,
+            source,
+            run=run,
+            position=position,
+            rank=rank,
+            world_size=world_size,
+            prefetch=prefetch,
+            policy_version=policy_version,
+            incarnation=incarnation,
+            patience=patience,
+        )
 
 
 def _table_rows(table: pa.Table) -> Iterable[dict[str, Any]]:

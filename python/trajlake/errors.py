@@ -6,7 +6,7 @@ do, when there is something; ``field`` names the field at fault, when one is.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "TrajlakeError",
@@ -32,21 +32,24 @@ class TrajlakeError(Exception):
         message: what was being done and what went wrong.
         field: the field or key at fault, or "".
         hint: what the caller can do, or "".
+        wait: what a batch of a stream has to wait for, where that is all: ``{"reason": "stratum",
+            "stratum": "high", "have": 3, "want": 8}``; else None.
     """
 
     kind: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, field: str = "", hint: str = "", wait: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.hint = hint
+        self.wait = wait
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint and self.hint not in self.message else self.message
 
     def __reduce__(self):  # type: ignore[override]
-        return (_rebuild, (type(self), self.message, self.field, self.hint))
+        return (_rebuild, (type(self), self.message, self.field, self.hint, self.wait))
 
 
 class UsageError(TrajlakeError):
@@ -115,8 +118,8 @@ class CancelledError(TrajlakeError):
     kind = "cancelled"
 
 
-def _rebuild(cls: type[TrajlakeError], message: str, field: str, hint: str) -> TrajlakeError:
-    return cls(message, field=field, hint=hint)
+def _rebuild(cls: type[TrajlakeError], message: str, field: str, hint: str, wait: dict[str, Any] | None = None) -> TrajlakeError:
+    return cls(message, field=field, hint=hint, wait=wait)
 
 
 _CLASSES: dict[str, type[TrajlakeError]] = {
@@ -138,6 +141,6 @@ _CLASSES: dict[str, type[TrajlakeError]] = {
 }
 
 
-def error_of(kind: str, message: str, field: str = "", hint: str = "") -> TrajlakeError:
+def error_of(kind: str, message: str, field: str = "", hint: str = "", wait: dict[str, Any] | None = None) -> TrajlakeError:
     """The exception of a kind; a kind this client does not know is a TrajlakeError."""
-    return _CLASSES.get(kind, TrajlakeError)(message, field=field, hint=hint)
+    return _CLASSES.get(kind, TrajlakeError)(message, field=field, hint=hint, wait=wait)

@@ -83,7 +83,7 @@ func (x AppendReceipt_Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AppendReceipt_Status.Descriptor instead.
 func (AppendReceipt_Status) EnumDescriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{8, 0}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{9, 0}
 }
 
 // Fault is an error of the closed set of kinds. It is the detail of a status, and
@@ -95,6 +95,7 @@ type Fault struct {
 	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"` // what went wrong
 	Field         string                 `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`     // the field at fault, if one is
 	Hint          string                 `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`       // what the caller can do, if anything
+	Wait          *Wait                  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`       // set: nothing is wrong, there is too little data yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -164,6 +165,82 @@ func (x *Fault) GetHint() string {
 	return ""
 }
 
+func (x *Fault) GetWait() *Wait {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+// Wait is what a batch of a stream has to wait for.
+type Wait struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`   // min_size, samples_per_insert, stratum, group, ledger
+	Stratum       string                 `protobuf:"bytes,2,opt,name=stratum,proto3" json:"stratum,omitempty"` // the one that is short
+	Have          int64                  `protobuf:"varint,3,opt,name=have,proto3" json:"have,omitempty"`
+	Want          int64                  `protobuf:"varint,4,opt,name=want,proto3" json:"want,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wait) Reset() {
+	*x = Wait{}
+	mi := &file_trajlake_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wait) ProtoMessage() {}
+
+func (x *Wait) ProtoReflect() protoreflect.Message {
+	mi := &file_trajlake_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wait.ProtoReflect.Descriptor instead.
+func (*Wait) Descriptor() ([]byte, []int) {
+	return file_trajlake_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Wait) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Wait) GetStratum() string {
+	if x != nil {
+		return x.Stratum
+	}
+	return ""
+}
+
+func (x *Wait) GetHave() int64 {
+	if x != nil {
+		return x.Have
+	}
+	return 0
+}
+
+func (x *Wait) GetWant() int64 {
+	if x != nil {
+		return x.Want
+	}
+	return 0
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -172,7 +249,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[1]
+	mi := &file_trajlake_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +261,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[1]
+	mi := &file_trajlake_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +274,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{1}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{2}
 }
 
 type InfoResponse struct {
@@ -215,7 +292,7 @@ type InfoResponse struct {
 
 func (x *InfoResponse) Reset() {
 	*x = InfoResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[2]
+	mi := &file_trajlake_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +304,7 @@ func (x *InfoResponse) String() string {
 func (*InfoResponse) ProtoMessage() {}
 
 func (x *InfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[2]
+	mi := &file_trajlake_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +317,7 @@ func (x *InfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
 func (*InfoResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{2}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InfoResponse) GetLakeId() string {
@@ -311,7 +388,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[3]
+	mi := &file_trajlake_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -323,7 +400,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[3]
+	mi := &file_trajlake_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -336,7 +413,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{3}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AppendRequest) GetOpen() *AppendOpen {
@@ -381,7 +458,7 @@ type AppendOpen struct {
 
 func (x *AppendOpen) Reset() {
 	*x = AppendOpen{}
-	mi := &file_trajlake_service_proto_msgTypes[4]
+	mi := &file_trajlake_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -393,7 +470,7 @@ func (x *AppendOpen) String() string {
 func (*AppendOpen) ProtoMessage() {}
 
 func (x *AppendOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[4]
+	mi := &file_trajlake_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -406,7 +483,7 @@ func (x *AppendOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendOpen.ProtoReflect.Descriptor instead.
 func (*AppendOpen) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{4}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AppendOpen) GetSession() string {
@@ -435,7 +512,7 @@ type RowChunk struct {
 
 func (x *RowChunk) Reset() {
 	*x = RowChunk{}
-	mi := &file_trajlake_service_proto_msgTypes[5]
+	mi := &file_trajlake_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +524,7 @@ func (x *RowChunk) String() string {
 func (*RowChunk) ProtoMessage() {}
 
 func (x *RowChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[5]
+	mi := &file_trajlake_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +537,7 @@ func (x *RowChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowChunk.ProtoReflect.Descriptor instead.
 func (*RowChunk) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{5}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RowChunk) GetTotal() uint64 {
@@ -502,7 +579,7 @@ type AppendItem struct {
 
 func (x *AppendItem) Reset() {
 	*x = AppendItem{}
-	mi := &file_trajlake_service_proto_msgTypes[6]
+	mi := &file_trajlake_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -514,7 +591,7 @@ func (x *AppendItem) String() string {
 func (*AppendItem) ProtoMessage() {}
 
 func (x *AppendItem) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[6]
+	mi := &file_trajlake_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -527,7 +604,7 @@ func (x *AppendItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendItem.ProtoReflect.Descriptor instead.
 func (*AppendItem) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{6}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AppendItem) GetJson() []byte {
@@ -582,7 +659,7 @@ type AppendResponse struct {
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[7]
+	mi := &file_trajlake_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +671,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[7]
+	mi := &file_trajlake_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +684,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{7}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppendResponse) GetSeq() uint64 {
@@ -637,7 +714,7 @@ type AppendReceipt struct {
 
 func (x *AppendReceipt) Reset() {
 	*x = AppendReceipt{}
-	mi := &file_trajlake_service_proto_msgTypes[8]
+	mi := &file_trajlake_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +726,7 @@ func (x *AppendReceipt) String() string {
 func (*AppendReceipt) ProtoMessage() {}
 
 func (x *AppendReceipt) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[8]
+	mi := &file_trajlake_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +739,7 @@ func (x *AppendReceipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendReceipt.ProtoReflect.Descriptor instead.
 func (*AppendReceipt) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{8}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AppendReceipt) GetId() string {
@@ -711,7 +788,7 @@ type TensorPart struct {
 
 func (x *TensorPart) Reset() {
 	*x = TensorPart{}
-	mi := &file_trajlake_service_proto_msgTypes[9]
+	mi := &file_trajlake_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +800,7 @@ func (x *TensorPart) String() string {
 func (*TensorPart) ProtoMessage() {}
 
 func (x *TensorPart) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[9]
+	mi := &file_trajlake_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +813,7 @@ func (x *TensorPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TensorPart.ProtoReflect.Descriptor instead.
 func (*TensorPart) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{9}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TensorPart) GetHeader() *TensorHeader {
@@ -769,7 +846,7 @@ type TensorHeader struct {
 
 func (x *TensorHeader) Reset() {
 	*x = TensorHeader{}
-	mi := &file_trajlake_service_proto_msgTypes[10]
+	mi := &file_trajlake_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +858,7 @@ func (x *TensorHeader) String() string {
 func (*TensorHeader) ProtoMessage() {}
 
 func (x *TensorHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[10]
+	mi := &file_trajlake_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +871,7 @@ func (x *TensorHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TensorHeader.ProtoReflect.Descriptor instead.
 func (*TensorHeader) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{10}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *TensorHeader) GetTrajectoryId() string {
@@ -862,7 +939,7 @@ type AnnotateRequest struct {
 
 func (x *AnnotateRequest) Reset() {
 	*x = AnnotateRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[11]
+	mi := &file_trajlake_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +951,7 @@ func (x *AnnotateRequest) String() string {
 func (*AnnotateRequest) ProtoMessage() {}
 
 func (x *AnnotateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[11]
+	mi := &file_trajlake_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +964,7 @@ func (x *AnnotateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnotateRequest.ProtoReflect.Descriptor instead.
 func (*AnnotateRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{11}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AnnotateRequest) GetJson() [][]byte {
@@ -908,7 +985,7 @@ type AnnotateResponse struct {
 
 func (x *AnnotateResponse) Reset() {
 	*x = AnnotateResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[12]
+	mi := &file_trajlake_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +997,7 @@ func (x *AnnotateResponse) String() string {
 func (*AnnotateResponse) ProtoMessage() {}
 
 func (x *AnnotateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[12]
+	mi := &file_trajlake_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1010,7 @@ func (x *AnnotateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnotateResponse.ProtoReflect.Descriptor instead.
 func (*AnnotateResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{12}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AnnotateResponse) GetReceipts() []*AppendReceipt {
@@ -967,7 +1044,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[13]
+	mi := &file_trajlake_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1056,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[13]
+	mi := &file_trajlake_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1069,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{13}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetRequest) GetIds() []string {
@@ -1022,7 +1099,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[14]
+	mi := &file_trajlake_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1111,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[14]
+	mi := &file_trajlake_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1124,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{14}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetResponse) GetIndex() uint32 {
@@ -1088,7 +1165,7 @@ type LookupRequest struct {
 
 func (x *LookupRequest) Reset() {
 	*x = LookupRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[15]
+	mi := &file_trajlake_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1100,7 +1177,7 @@ func (x *LookupRequest) String() string {
 func (*LookupRequest) ProtoMessage() {}
 
 func (x *LookupRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[15]
+	mi := &file_trajlake_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1113,7 +1190,7 @@ func (x *LookupRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupRequest.ProtoReflect.Descriptor instead.
 func (*LookupRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{15}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LookupRequest) GetIds() []string {
@@ -1141,7 +1218,7 @@ type LookupResponse struct {
 
 func (x *LookupResponse) Reset() {
 	*x = LookupResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[16]
+	mi := &file_trajlake_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1230,7 @@ func (x *LookupResponse) String() string {
 func (*LookupResponse) ProtoMessage() {}
 
 func (x *LookupResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[16]
+	mi := &file_trajlake_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1243,7 @@ func (x *LookupResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupResponse.ProtoReflect.Descriptor instead.
 func (*LookupResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{16}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LookupResponse) GetRowSeqs() []int64 {
@@ -1199,7 +1276,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[17]
+	mi := &file_trajlake_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1288,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[17]
+	mi := &file_trajlake_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1301,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{17}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SnapshotRequest) GetSnapshot() string {
@@ -1243,7 +1320,7 @@ type JsonResponse struct {
 
 func (x *JsonResponse) Reset() {
 	*x = JsonResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[18]
+	mi := &file_trajlake_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1332,7 @@ func (x *JsonResponse) String() string {
 func (*JsonResponse) ProtoMessage() {}
 
 func (x *JsonResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[18]
+	mi := &file_trajlake_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1345,7 @@ func (x *JsonResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JsonResponse.ProtoReflect.Descriptor instead.
 func (*JsonResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{18}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *JsonResponse) GetJson() []byte {
@@ -1289,7 +1366,7 @@ type IdsRequest struct {
 
 func (x *IdsRequest) Reset() {
 	*x = IdsRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[19]
+	mi := &file_trajlake_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1378,7 @@ func (x *IdsRequest) String() string {
 func (*IdsRequest) ProtoMessage() {}
 
 func (x *IdsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[19]
+	mi := &file_trajlake_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1391,7 @@ func (x *IdsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdsRequest.ProtoReflect.Descriptor instead.
 func (*IdsRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{19}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IdsRequest) GetWhere() string {
@@ -1346,7 +1423,7 @@ type VersionsRequest struct {
 
 func (x *VersionsRequest) Reset() {
 	*x = VersionsRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[20]
+	mi := &file_trajlake_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1435,7 @@ func (x *VersionsRequest) String() string {
 func (*VersionsRequest) ProtoMessage() {}
 
 func (x *VersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[20]
+	mi := &file_trajlake_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1448,7 @@ func (x *VersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionsRequest.ProtoReflect.Descriptor instead.
 func (*VersionsRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{20}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{21}
 }
 
 type LinesResponse struct {
@@ -1383,7 +1460,7 @@ type LinesResponse struct {
 
 func (x *LinesResponse) Reset() {
 	*x = LinesResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[21]
+	mi := &file_trajlake_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1472,7 @@ func (x *LinesResponse) String() string {
 func (*LinesResponse) ProtoMessage() {}
 
 func (x *LinesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[21]
+	mi := &file_trajlake_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1485,7 @@ func (x *LinesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LinesResponse.ProtoReflect.Descriptor instead.
 func (*LinesResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{21}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LinesResponse) GetJson() [][]byte {
@@ -1431,7 +1508,7 @@ type SampleRequest struct {
 
 func (x *SampleRequest) Reset() {
 	*x = SampleRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[22]
+	mi := &file_trajlake_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1443,7 +1520,7 @@ func (x *SampleRequest) String() string {
 func (*SampleRequest) ProtoMessage() {}
 
 func (x *SampleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[22]
+	mi := &file_trajlake_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1456,7 +1533,7 @@ func (x *SampleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleRequest.ProtoReflect.Descriptor instead.
 func (*SampleRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{22}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SampleRequest) GetSpec() []byte {
@@ -1503,7 +1580,7 @@ type SampleResponse struct {
 
 func (x *SampleResponse) Reset() {
 	*x = SampleResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[23]
+	mi := &file_trajlake_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1592,7 @@ func (x *SampleResponse) String() string {
 func (*SampleResponse) ProtoMessage() {}
 
 func (x *SampleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[23]
+	mi := &file_trajlake_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1605,7 @@ func (x *SampleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleResponse.ProtoReflect.Descriptor instead.
 func (*SampleResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{23}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SampleResponse) GetJson() []byte {
@@ -1548,7 +1625,7 @@ type CreateStreamRequest struct {
 
 func (x *CreateStreamRequest) Reset() {
 	*x = CreateStreamRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[24]
+	mi := &file_trajlake_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1637,7 @@ func (x *CreateStreamRequest) String() string {
 func (*CreateStreamRequest) ProtoMessage() {}
 
 func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[24]
+	mi := &file_trajlake_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1650,7 @@ func (x *CreateStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateStreamRequest.ProtoReflect.Descriptor instead.
 func (*CreateStreamRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{24}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CreateStreamRequest) GetName() string {
@@ -1600,7 +1677,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[25]
+	mi := &file_trajlake_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +1689,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[25]
+	mi := &file_trajlake_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +1702,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{25}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StreamRequest) GetName() string {
@@ -1650,7 +1727,7 @@ type ListStreamsRequest struct {
 
 func (x *ListStreamsRequest) Reset() {
 	*x = ListStreamsRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[26]
+	mi := &file_trajlake_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1739,7 @@ func (x *ListStreamsRequest) String() string {
 func (*ListStreamsRequest) ProtoMessage() {}
 
 func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[26]
+	mi := &file_trajlake_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1752,7 @@ func (x *ListStreamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListStreamsRequest.ProtoReflect.Descriptor instead.
 func (*ListStreamsRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{26}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{27}
 }
 
 type DrawRequest struct {
@@ -1696,7 +1773,7 @@ type DrawRequest struct {
 
 func (x *DrawRequest) Reset() {
 	*x = DrawRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[27]
+	mi := &file_trajlake_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1785,7 @@ func (x *DrawRequest) String() string {
 func (*DrawRequest) ProtoMessage() {}
 
 func (x *DrawRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[27]
+	mi := &file_trajlake_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1798,7 @@ func (x *DrawRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrawRequest.ProtoReflect.Descriptor instead.
 func (*DrawRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{27}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DrawRequest) GetStream() string {
@@ -1801,7 +1878,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[28]
+	mi := &file_trajlake_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1890,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[28]
+	mi := &file_trajlake_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1903,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{28}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExplainRequest) GetStream() string {
@@ -1876,13 +1953,14 @@ type SetLimiterRequest struct {
 	Stream           string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
 	MinSize          int64                  `protobuf:"varint,2,opt,name=min_size,json=minSize,proto3" json:"min_size,omitempty"`
 	SamplesPerInsert float64                `protobuf:"fixed64,3,opt,name=samples_per_insert,json=samplesPerInsert,proto3" json:"samples_per_insert,omitempty"`
+	Slack            int64                  `protobuf:"varint,4,opt,name=slack,proto3" json:"slack,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *SetLimiterRequest) Reset() {
 	*x = SetLimiterRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[29]
+	mi := &file_trajlake_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +1972,7 @@ func (x *SetLimiterRequest) String() string {
 func (*SetLimiterRequest) ProtoMessage() {}
 
 func (x *SetLimiterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[29]
+	mi := &file_trajlake_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +1985,7 @@ func (x *SetLimiterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLimiterRequest.ProtoReflect.Descriptor instead.
 func (*SetLimiterRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{29}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetLimiterRequest) GetStream() string {
@@ -1931,6 +2009,13 @@ func (x *SetLimiterRequest) GetSamplesPerInsert() float64 {
 	return 0
 }
 
+func (x *SetLimiterRequest) GetSlack() int64 {
+	if x != nil {
+		return x.Slack
+	}
+	return 0
+}
+
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
@@ -1942,7 +2027,7 @@ type JoinRequest struct {
 
 func (x *JoinRequest) Reset() {
 	*x = JoinRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[30]
+	mi := &file_trajlake_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2039,7 @@ func (x *JoinRequest) String() string {
 func (*JoinRequest) ProtoMessage() {}
 
 func (x *JoinRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[30]
+	mi := &file_trajlake_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2052,7 @@ func (x *JoinRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRequest.ProtoReflect.Descriptor instead.
 func (*JoinRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{30}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *JoinRequest) GetStream() string {
@@ -2000,7 +2085,7 @@ type JoinResponse struct {
 
 func (x *JoinResponse) Reset() {
 	*x = JoinResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[31]
+	mi := &file_trajlake_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2097,7 @@ func (x *JoinResponse) String() string {
 func (*JoinResponse) ProtoMessage() {}
 
 func (x *JoinResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[31]
+	mi := &file_trajlake_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2110,7 @@ func (x *JoinResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinResponse.ProtoReflect.Descriptor instead.
 func (*JoinResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{31}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *JoinResponse) GetIncarnation() int64 {
@@ -2046,13 +2131,14 @@ type AckRequest struct {
 	Position      uint64                 `protobuf:"varint,7,opt,name=position,proto3" json:"position,omitempty"`
 	Step          int64                  `protobuf:"varint,8,opt,name=step,proto3" json:"step,omitempty"`
 	PolicyVersion *int64                 `protobuf:"varint,9,opt,name=policy_version,json=policyVersion,proto3,oneof" json:"policy_version,omitempty"`
+	Lease         int64                  `protobuf:"varint,10,opt,name=lease,proto3" json:"lease,omitempty"` // epoch of the lease of the position, where it is leased
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckRequest) Reset() {
 	*x = AckRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[32]
+	mi := &file_trajlake_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2150,7 @@ func (x *AckRequest) String() string {
 func (*AckRequest) ProtoMessage() {}
 
 func (x *AckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[32]
+	mi := &file_trajlake_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2163,7 @@ func (x *AckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckRequest.ProtoReflect.Descriptor instead.
 func (*AckRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{32}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *AckRequest) GetStream() string {
@@ -2143,16 +2229,22 @@ func (x *AckRequest) GetPolicyVersion() int64 {
 	return 0
 }
 
+func (x *AckRequest) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
 type AckResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Snapshot      string                 `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // token at which the ledger shows it; empty where nothing was written
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckResponse) Reset() {
 	*x = AckResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[33]
+	mi := &file_trajlake_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2164,7 +2256,7 @@ func (x *AckResponse) String() string {
 func (*AckResponse) ProtoMessage() {}
 
 func (x *AckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[33]
+	mi := &file_trajlake_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2177,14 +2269,7 @@ func (x *AckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckResponse.ProtoReflect.Descriptor instead.
 func (*AckResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *AckResponse) GetSnapshot() string {
-	if x != nil {
-		return x.Snapshot
-	}
-	return ""
+	return file_trajlake_service_proto_rawDescGZIP(), []int{34}
 }
 
 type NackRequest struct {
@@ -2197,7 +2282,7 @@ type NackRequest struct {
 
 func (x *NackRequest) Reset() {
 	*x = NackRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[34]
+	mi := &file_trajlake_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2294,7 @@ func (x *NackRequest) String() string {
 func (*NackRequest) ProtoMessage() {}
 
 func (x *NackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[34]
+	mi := &file_trajlake_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2307,7 @@ func (x *NackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NackRequest.ProtoReflect.Descriptor instead.
 func (*NackRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{34}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NackRequest) GetBatch() *AckRequest {
@@ -2250,7 +2335,7 @@ type RollbackRequest struct {
 
 func (x *RollbackRequest) Reset() {
 	*x = RollbackRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[35]
+	mi := &file_trajlake_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2347,7 @@ func (x *RollbackRequest) String() string {
 func (*RollbackRequest) ProtoMessage() {}
 
 func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[35]
+	mi := &file_trajlake_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2360,7 @@ func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
 func (*RollbackRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{35}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RollbackRequest) GetStream() string {
@@ -2300,18 +2385,21 @@ func (x *RollbackRequest) GetStep() int64 {
 }
 
 type LeaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Stream        string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
-	Group         string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
-	Consumer      string                 `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	TtlMs         uint32                 `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Stream   string                 `protobuf:"bytes,1,opt,name=stream,proto3" json:"stream,omitempty"`
+	Group    string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Consumer string                 `protobuf:"bytes,3,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	TtlMs    uint32                 `protobuf:"varint,4,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	// Set: prolong this lease instead of taking a new one.
+	Position      uint64 `protobuf:"varint,5,opt,name=position,proto3" json:"position,omitempty"`
+	Epoch         int64  `protobuf:"varint,6,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LeaseRequest) Reset() {
 	*x = LeaseRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[36]
+	mi := &file_trajlake_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2411,7 @@ func (x *LeaseRequest) String() string {
 func (*LeaseRequest) ProtoMessage() {}
 
 func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[36]
+	mi := &file_trajlake_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2424,7 @@ func (x *LeaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRequest.ProtoReflect.Descriptor instead.
 func (*LeaseRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{36}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LeaseRequest) GetStream() string {
@@ -2367,6 +2455,20 @@ func (x *LeaseRequest) GetTtlMs() uint32 {
 	return 0
 }
 
+func (x *LeaseRequest) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *LeaseRequest) GetEpoch() int64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type LeaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Position      uint64                 `protobuf:"varint,1,opt,name=position,proto3" json:"position,omitempty"`
@@ -2377,7 +2479,7 @@ type LeaseResponse struct {
 
 func (x *LeaseResponse) Reset() {
 	*x = LeaseResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[37]
+	mi := &file_trajlake_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2389,7 +2491,7 @@ func (x *LeaseResponse) String() string {
 func (*LeaseResponse) ProtoMessage() {}
 
 func (x *LeaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[37]
+	mi := &file_trajlake_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2402,7 +2504,7 @@ func (x *LeaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseResponse.ProtoReflect.Descriptor instead.
 func (*LeaseResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{37}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LeaseResponse) GetPosition() uint64 {
@@ -2433,7 +2535,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[38]
+	mi := &file_trajlake_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2445,7 +2547,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[38]
+	mi := &file_trajlake_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2458,7 +2560,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{38}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReleaseRequest) GetStream() string {
@@ -2511,13 +2613,15 @@ type LedgerRequest struct {
 	Trajectory    string                 `protobuf:"bytes,4,opt,name=trajectory,proto3" json:"trajectory,omitempty"`
 	Batch         string                 `protobuf:"bytes,5,opt,name=batch,proto3" json:"batch,omitempty"`
 	Snapshot      string                 `protobuf:"bytes,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	Kind          string                 `protobuf:"bytes,7,opt,name=kind,proto3" json:"kind,omitempty"`              // claim, served, consumed, nack, refused; empty: all
+	Superseded    bool                   `protobuf:"varint,8,opt,name=superseded,proto3" json:"superseded,omitempty"` // also what a later incarnation or a rollback put out of force
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LedgerRequest) Reset() {
 	*x = LedgerRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[39]
+	mi := &file_trajlake_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2529,7 +2633,7 @@ func (x *LedgerRequest) String() string {
 func (*LedgerRequest) ProtoMessage() {}
 
 func (x *LedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[39]
+	mi := &file_trajlake_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2542,7 +2646,7 @@ func (x *LedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRequest.ProtoReflect.Descriptor instead.
 func (*LedgerRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{39}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LedgerRequest) GetRun() string {
@@ -2587,6 +2691,20 @@ func (x *LedgerRequest) GetSnapshot() string {
 	return ""
 }
 
+func (x *LedgerRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *LedgerRequest) GetSuperseded() bool {
+	if x != nil {
+		return x.Superseded
+	}
+	return false
+}
+
 type LedgerDiffRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RunA          string                 `protobuf:"bytes,1,opt,name=run_a,json=runA,proto3" json:"run_a,omitempty"`
@@ -2597,7 +2715,7 @@ type LedgerDiffRequest struct {
 
 func (x *LedgerDiffRequest) Reset() {
 	*x = LedgerDiffRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[40]
+	mi := &file_trajlake_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2727,7 @@ func (x *LedgerDiffRequest) String() string {
 func (*LedgerDiffRequest) ProtoMessage() {}
 
 func (x *LedgerDiffRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[40]
+	mi := &file_trajlake_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2740,7 @@ func (x *LedgerDiffRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerDiffRequest.ProtoReflect.Descriptor instead.
 func (*LedgerDiffRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{40}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *LedgerDiffRequest) GetRunA() string {
@@ -2648,7 +2766,7 @@ type BlobRequest struct {
 
 func (x *BlobRequest) Reset() {
 	*x = BlobRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[41]
+	mi := &file_trajlake_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +2778,7 @@ func (x *BlobRequest) String() string {
 func (*BlobRequest) ProtoMessage() {}
 
 func (x *BlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[41]
+	mi := &file_trajlake_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +2791,7 @@ func (x *BlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRequest.ProtoReflect.Descriptor instead.
 func (*BlobRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{41}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *BlobRequest) GetDigest() string {
@@ -2693,7 +2811,7 @@ type Blob struct {
 
 func (x *Blob) Reset() {
 	*x = Blob{}
-	mi := &file_trajlake_service_proto_msgTypes[42]
+	mi := &file_trajlake_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2823,7 @@ func (x *Blob) String() string {
 func (*Blob) ProtoMessage() {}
 
 func (x *Blob) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[42]
+	mi := &file_trajlake_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2836,7 @@ func (x *Blob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blob.ProtoReflect.Descriptor instead.
 func (*Blob) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{42}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Blob) GetDigest() string {
@@ -2744,7 +2862,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[43]
+	mi := &file_trajlake_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +2874,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[43]
+	mi := &file_trajlake_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +2887,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{43}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *VerifyRequest) GetDeep() bool {
@@ -2790,7 +2908,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[44]
+	mi := &file_trajlake_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2802,7 +2920,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[44]
+	mi := &file_trajlake_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2815,7 +2933,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{44}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *VerifyResponse) GetDone() int64 {
@@ -2847,7 +2965,7 @@ type RebuildIndexRequest struct {
 
 func (x *RebuildIndexRequest) Reset() {
 	*x = RebuildIndexRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[45]
+	mi := &file_trajlake_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +2977,7 @@ func (x *RebuildIndexRequest) String() string {
 func (*RebuildIndexRequest) ProtoMessage() {}
 
 func (x *RebuildIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[45]
+	mi := &file_trajlake_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +2990,7 @@ func (x *RebuildIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildIndexRequest.ProtoReflect.Descriptor instead.
 func (*RebuildIndexRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{45}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{46}
 }
 
 type RebuildIndexResponse struct {
@@ -2886,7 +3004,7 @@ type RebuildIndexResponse struct {
 
 func (x *RebuildIndexResponse) Reset() {
 	*x = RebuildIndexResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[46]
+	mi := &file_trajlake_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3016,7 @@ func (x *RebuildIndexResponse) String() string {
 func (*RebuildIndexResponse) ProtoMessage() {}
 
 func (x *RebuildIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[46]
+	mi := &file_trajlake_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3029,7 @@ func (x *RebuildIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildIndexResponse.ProtoReflect.Descriptor instead.
 func (*RebuildIndexResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{46}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RebuildIndexResponse) GetVersion() int64 {
@@ -2943,7 +3061,7 @@ type FoldRequest struct {
 
 func (x *FoldRequest) Reset() {
 	*x = FoldRequest{}
-	mi := &file_trajlake_service_proto_msgTypes[47]
+	mi := &file_trajlake_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3073,7 @@ func (x *FoldRequest) String() string {
 func (*FoldRequest) ProtoMessage() {}
 
 func (x *FoldRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[47]
+	mi := &file_trajlake_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3086,7 @@ func (x *FoldRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoldRequest.ProtoReflect.Descriptor instead.
 func (*FoldRequest) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{47}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{48}
 }
 
 type FoldResponse struct {
@@ -2980,7 +3098,7 @@ type FoldResponse struct {
 
 func (x *FoldResponse) Reset() {
 	*x = FoldResponse{}
-	mi := &file_trajlake_service_proto_msgTypes[48]
+	mi := &file_trajlake_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2992,7 +3110,7 @@ func (x *FoldResponse) String() string {
 func (*FoldResponse) ProtoMessage() {}
 
 func (x *FoldResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[48]
+	mi := &file_trajlake_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3005,7 +3123,7 @@ func (x *FoldResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoldResponse.ProtoReflect.Descriptor instead.
 func (*FoldResponse) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{48}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *FoldResponse) GetFolded() int64 {
@@ -3028,7 +3146,7 @@ type RpcStatus struct {
 
 func (x *RpcStatus) Reset() {
 	*x = RpcStatus{}
-	mi := &file_trajlake_service_proto_msgTypes[49]
+	mi := &file_trajlake_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3040,7 +3158,7 @@ func (x *RpcStatus) String() string {
 func (*RpcStatus) ProtoMessage() {}
 
 func (x *RpcStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[49]
+	mi := &file_trajlake_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3053,7 +3171,7 @@ func (x *RpcStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RpcStatus.ProtoReflect.Descriptor instead.
 func (*RpcStatus) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{49}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *RpcStatus) GetCode() int32 {
@@ -3088,7 +3206,7 @@ type RpcAny struct {
 
 func (x *RpcAny) Reset() {
 	*x = RpcAny{}
-	mi := &file_trajlake_service_proto_msgTypes[50]
+	mi := &file_trajlake_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3100,7 +3218,7 @@ func (x *RpcAny) String() string {
 func (*RpcAny) ProtoMessage() {}
 
 func (x *RpcAny) ProtoReflect() protoreflect.Message {
-	mi := &file_trajlake_service_proto_msgTypes[50]
+	mi := &file_trajlake_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3113,7 +3231,7 @@ func (x *RpcAny) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RpcAny.ProtoReflect.Descriptor instead.
 func (*RpcAny) Descriptor() ([]byte, []int) {
-	return file_trajlake_service_proto_rawDescGZIP(), []int{50}
+	return file_trajlake_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RpcAny) GetTypeUrl() string {
@@ -3134,13 +3252,19 @@ var File_trajlake_service_proto protoreflect.FileDescriptor
 
 const file_trajlake_service_proto_rawDesc = "" +
 	"\n" +
-	"\x16trajlake_service.proto\x12\vtrajlake.v1\"o\n" +
+	"\x16trajlake_service.proto\x12\vtrajlake.v1\"\x96\x01\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x14\n" +
 	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint\"\r\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint\x12%\n" +
+	"\x04wait\x18\x06 \x01(\v2\x11.trajlake.v1.WaitR\x04wait\"`\n" +
+	"\x04Wait\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
+	"\astratum\x18\x02 \x01(\tR\astratum\x12\x12\n" +
+	"\x04have\x18\x03 \x01(\x03R\x04have\x12\x12\n" +
+	"\x04want\x18\x04 \x01(\x03R\x04want\"\r\n" +
 	"\vInfoRequest\"\xea\x01\n" +
 	"\fInfoResponse\x12\x17\n" +
 	"\alake_id\x18\x01 \x01(\tR\x06lakeId\x12\x18\n" +
@@ -3275,17 +3399,18 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\x04step\x18\x05 \x01(\x03H\x00R\x04step\x88\x01\x01\x12*\n" +
 	"\x0epolicy_version\x18\x06 \x01(\x03H\x01R\rpolicyVersion\x88\x01\x01B\a\n" +
 	"\x05_stepB\x11\n" +
-	"\x0f_policy_version\"t\n" +
+	"\x0f_policy_version\"\x8a\x01\n" +
 	"\x11SetLimiterRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x19\n" +
 	"\bmin_size\x18\x02 \x01(\x03R\aminSize\x12,\n" +
-	"\x12samples_per_insert\x18\x03 \x01(\x01R\x10samplesPerInsert\"K\n" +
+	"\x12samples_per_insert\x18\x03 \x01(\x01R\x10samplesPerInsert\x12\x14\n" +
+	"\x05slack\x18\x04 \x01(\x03R\x05slack\"K\n" +
 	"\vJoinRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x12\n" +
 	"\x04rank\x18\x03 \x01(\x05R\x04rank\"0\n" +
 	"\fJoinResponse\x12 \n" +
-	"\vincarnation\x18\x01 \x01(\x03R\vincarnation\"\x8c\x02\n" +
+	"\vincarnation\x18\x01 \x01(\x03R\vincarnation\"\xa2\x02\n" +
 	"\n" +
 	"AckRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
@@ -3296,22 +3421,25 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\bbatch_id\x18\x06 \x01(\tR\abatchId\x12\x1a\n" +
 	"\bposition\x18\a \x01(\x04R\bposition\x12\x12\n" +
 	"\x04step\x18\b \x01(\x03R\x04step\x12*\n" +
-	"\x0epolicy_version\x18\t \x01(\x03H\x00R\rpolicyVersion\x88\x01\x01B\x11\n" +
-	"\x0f_policy_version\")\n" +
-	"\vAckResponse\x12\x1a\n" +
-	"\bsnapshot\x18\x01 \x01(\tR\bsnapshot\"T\n" +
+	"\x0epolicy_version\x18\t \x01(\x03H\x00R\rpolicyVersion\x88\x01\x01\x12\x14\n" +
+	"\x05lease\x18\n" +
+	" \x01(\x03R\x05leaseB\x11\n" +
+	"\x0f_policy_version\"\r\n" +
+	"\vAckResponse\"T\n" +
 	"\vNackRequest\x12-\n" +
 	"\x05batch\x18\x01 \x01(\v2\x17.trajlake.v1.AckRequestR\x05batch\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
 	"\x0fRollbackRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x12\n" +
-	"\x04step\x18\x03 \x01(\x03R\x04step\"o\n" +
+	"\x04step\x18\x03 \x01(\x03R\x04step\"\xa1\x01\n" +
 	"\fLeaseRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x1a\n" +
 	"\bconsumer\x18\x03 \x01(\tR\bconsumer\x12\x15\n" +
-	"\x06ttl_ms\x18\x04 \x01(\rR\x05ttlMs\"A\n" +
+	"\x06ttl_ms\x18\x04 \x01(\rR\x05ttlMs\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\x04R\bposition\x12\x14\n" +
+	"\x05epoch\x18\x06 \x01(\x03R\x05epoch\"A\n" +
 	"\rLeaseResponse\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x04R\bposition\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x03R\x05epoch\"\xa0\x01\n" +
@@ -3321,7 +3449,7 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"\bconsumer\x18\x03 \x01(\tR\bconsumer\x12\x1a\n" +
 	"\bposition\x18\x04 \x01(\x04R\bposition\x12\x14\n" +
 	"\x05epoch\x18\x05 \x01(\x03R\x05epoch\x12\x12\n" +
-	"\x04done\x18\x06 \x01(\bR\x04done\"\xad\x01\n" +
+	"\x04done\x18\x06 \x01(\bR\x04done\"\xe1\x01\n" +
 	"\rLedgerRequest\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x17\n" +
@@ -3330,7 +3458,11 @@ const file_trajlake_service_proto_rawDesc = "" +
 	"trajectory\x18\x04 \x01(\tR\n" +
 	"trajectory\x12\x14\n" +
 	"\x05batch\x18\x05 \x01(\tR\x05batch\x12\x1a\n" +
-	"\bsnapshot\x18\x06 \x01(\tR\bsnapshotB\a\n" +
+	"\bsnapshot\x18\x06 \x01(\tR\bsnapshot\x12\x12\n" +
+	"\x04kind\x18\a \x01(\tR\x04kind\x12\x1e\n" +
+	"\n" +
+	"superseded\x18\b \x01(\bR\n" +
+	"supersededB\a\n" +
 	"\x05_step\"=\n" +
 	"\x11LedgerDiffRequest\x12\x13\n" +
 	"\x05run_a\x18\x01 \x01(\tR\x04runA\x12\x13\n" +
@@ -3412,138 +3544,140 @@ func file_trajlake_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trajlake_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_trajlake_service_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_trajlake_service_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_trajlake_service_proto_goTypes = []any{
 	(AppendReceipt_Status)(0),    // 0: trajlake.v1.AppendReceipt.Status
 	(*Fault)(nil),                // 1: trajlake.v1.Fault
-	(*InfoRequest)(nil),          // 2: trajlake.v1.InfoRequest
-	(*InfoResponse)(nil),         // 3: trajlake.v1.InfoResponse
-	(*AppendRequest)(nil),        // 4: trajlake.v1.AppendRequest
-	(*AppendOpen)(nil),           // 5: trajlake.v1.AppendOpen
-	(*RowChunk)(nil),             // 6: trajlake.v1.RowChunk
-	(*AppendItem)(nil),           // 7: trajlake.v1.AppendItem
-	(*AppendResponse)(nil),       // 8: trajlake.v1.AppendResponse
-	(*AppendReceipt)(nil),        // 9: trajlake.v1.AppendReceipt
-	(*TensorPart)(nil),           // 10: trajlake.v1.TensorPart
-	(*TensorHeader)(nil),         // 11: trajlake.v1.TensorHeader
-	(*AnnotateRequest)(nil),      // 12: trajlake.v1.AnnotateRequest
-	(*AnnotateResponse)(nil),     // 13: trajlake.v1.AnnotateResponse
-	(*GetRequest)(nil),           // 14: trajlake.v1.GetRequest
-	(*GetResponse)(nil),          // 15: trajlake.v1.GetResponse
-	(*LookupRequest)(nil),        // 16: trajlake.v1.LookupRequest
-	(*LookupResponse)(nil),       // 17: trajlake.v1.LookupResponse
-	(*SnapshotRequest)(nil),      // 18: trajlake.v1.SnapshotRequest
-	(*JsonResponse)(nil),         // 19: trajlake.v1.JsonResponse
-	(*IdsRequest)(nil),           // 20: trajlake.v1.IdsRequest
-	(*VersionsRequest)(nil),      // 21: trajlake.v1.VersionsRequest
-	(*LinesResponse)(nil),        // 22: trajlake.v1.LinesResponse
-	(*SampleRequest)(nil),        // 23: trajlake.v1.SampleRequest
-	(*SampleResponse)(nil),       // 24: trajlake.v1.SampleResponse
-	(*CreateStreamRequest)(nil),  // 25: trajlake.v1.CreateStreamRequest
-	(*StreamRequest)(nil),        // 26: trajlake.v1.StreamRequest
-	(*ListStreamsRequest)(nil),   // 27: trajlake.v1.ListStreamsRequest
-	(*DrawRequest)(nil),          // 28: trajlake.v1.DrawRequest
-	(*ExplainRequest)(nil),       // 29: trajlake.v1.ExplainRequest
-	(*SetLimiterRequest)(nil),    // 30: trajlake.v1.SetLimiterRequest
-	(*JoinRequest)(nil),          // 31: trajlake.v1.JoinRequest
-	(*JoinResponse)(nil),         // 32: trajlake.v1.JoinResponse
-	(*AckRequest)(nil),           // 33: trajlake.v1.AckRequest
-	(*AckResponse)(nil),          // 34: trajlake.v1.AckResponse
-	(*NackRequest)(nil),          // 35: trajlake.v1.NackRequest
-	(*RollbackRequest)(nil),      // 36: trajlake.v1.RollbackRequest
-	(*LeaseRequest)(nil),         // 37: trajlake.v1.LeaseRequest
-	(*LeaseResponse)(nil),        // 38: trajlake.v1.LeaseResponse
-	(*ReleaseRequest)(nil),       // 39: trajlake.v1.ReleaseRequest
-	(*LedgerRequest)(nil),        // 40: trajlake.v1.LedgerRequest
-	(*LedgerDiffRequest)(nil),    // 41: trajlake.v1.LedgerDiffRequest
-	(*BlobRequest)(nil),          // 42: trajlake.v1.BlobRequest
-	(*Blob)(nil),                 // 43: trajlake.v1.Blob
-	(*VerifyRequest)(nil),        // 44: trajlake.v1.VerifyRequest
-	(*VerifyResponse)(nil),       // 45: trajlake.v1.VerifyResponse
-	(*RebuildIndexRequest)(nil),  // 46: trajlake.v1.RebuildIndexRequest
-	(*RebuildIndexResponse)(nil), // 47: trajlake.v1.RebuildIndexResponse
-	(*FoldRequest)(nil),          // 48: trajlake.v1.FoldRequest
-	(*FoldResponse)(nil),         // 49: trajlake.v1.FoldResponse
-	(*RpcStatus)(nil),            // 50: trajlake.v1.RpcStatus
-	(*RpcAny)(nil),               // 51: trajlake.v1.RpcAny
+	(*Wait)(nil),                 // 2: trajlake.v1.Wait
+	(*InfoRequest)(nil),          // 3: trajlake.v1.InfoRequest
+	(*InfoResponse)(nil),         // 4: trajlake.v1.InfoResponse
+	(*AppendRequest)(nil),        // 5: trajlake.v1.AppendRequest
+	(*AppendOpen)(nil),           // 6: trajlake.v1.AppendOpen
+	(*RowChunk)(nil),             // 7: trajlake.v1.RowChunk
+	(*AppendItem)(nil),           // 8: trajlake.v1.AppendItem
+	(*AppendResponse)(nil),       // 9: trajlake.v1.AppendResponse
+	(*AppendReceipt)(nil),        // 10: trajlake.v1.AppendReceipt
+	(*TensorPart)(nil),           // 11: trajlake.v1.TensorPart
+	(*TensorHeader)(nil),         // 12: trajlake.v1.TensorHeader
+	(*AnnotateRequest)(nil),      // 13: trajlake.v1.AnnotateRequest
+	(*AnnotateResponse)(nil),     // 14: trajlake.v1.AnnotateResponse
+	(*GetRequest)(nil),           // 15: trajlake.v1.GetRequest
+	(*GetResponse)(nil),          // 16: trajlake.v1.GetResponse
+	(*LookupRequest)(nil),        // 17: trajlake.v1.LookupRequest
+	(*LookupResponse)(nil),       // 18: trajlake.v1.LookupResponse
+	(*SnapshotRequest)(nil),      // 19: trajlake.v1.SnapshotRequest
+	(*JsonResponse)(nil),         // 20: trajlake.v1.JsonResponse
+	(*IdsRequest)(nil),           // 21: trajlake.v1.IdsRequest
+	(*VersionsRequest)(nil),      // 22: trajlake.v1.VersionsRequest
+	(*LinesResponse)(nil),        // 23: trajlake.v1.LinesResponse
+	(*SampleRequest)(nil),        // 24: trajlake.v1.SampleRequest
+	(*SampleResponse)(nil),       // 25: trajlake.v1.SampleResponse
+	(*CreateStreamRequest)(nil),  // 26: trajlake.v1.CreateStreamRequest
+	(*StreamRequest)(nil),        // 27: trajlake.v1.StreamRequest
+	(*ListStreamsRequest)(nil),   // 28: trajlake.v1.ListStreamsRequest
+	(*DrawRequest)(nil),          // 29: trajlake.v1.DrawRequest
+	(*ExplainRequest)(nil),       // 30: trajlake.v1.ExplainRequest
+	(*SetLimiterRequest)(nil),    // 31: trajlake.v1.SetLimiterRequest
+	(*JoinRequest)(nil),          // 32: trajlake.v1.JoinRequest
+	(*JoinResponse)(nil),         // 33: trajlake.v1.JoinResponse
+	(*AckRequest)(nil),           // 34: trajlake.v1.AckRequest
+	(*AckResponse)(nil),          // 35: trajlake.v1.AckResponse
+	(*NackRequest)(nil),          // 36: trajlake.v1.NackRequest
+	(*RollbackRequest)(nil),      // 37: trajlake.v1.RollbackRequest
+	(*LeaseRequest)(nil),         // 38: trajlake.v1.LeaseRequest
+	(*LeaseResponse)(nil),        // 39: trajlake.v1.LeaseResponse
+	(*ReleaseRequest)(nil),       // 40: trajlake.v1.ReleaseRequest
+	(*LedgerRequest)(nil),        // 41: trajlake.v1.LedgerRequest
+	(*LedgerDiffRequest)(nil),    // 42: trajlake.v1.LedgerDiffRequest
+	(*BlobRequest)(nil),          // 43: trajlake.v1.BlobRequest
+	(*Blob)(nil),                 // 44: trajlake.v1.Blob
+	(*VerifyRequest)(nil),        // 45: trajlake.v1.VerifyRequest
+	(*VerifyResponse)(nil),       // 46: trajlake.v1.VerifyResponse
+	(*RebuildIndexRequest)(nil),  // 47: trajlake.v1.RebuildIndexRequest
+	(*RebuildIndexResponse)(nil), // 48: trajlake.v1.RebuildIndexResponse
+	(*FoldRequest)(nil),          // 49: trajlake.v1.FoldRequest
+	(*FoldResponse)(nil),         // 50: trajlake.v1.FoldResponse
+	(*RpcStatus)(nil),            // 51: trajlake.v1.RpcStatus
+	(*RpcAny)(nil),               // 52: trajlake.v1.RpcAny
 }
 var file_trajlake_service_proto_depIdxs = []int32{
-	5,  // 0: trajlake.v1.AppendRequest.open:type_name -> trajlake.v1.AppendOpen
-	6,  // 1: trajlake.v1.AppendRequest.chunk:type_name -> trajlake.v1.RowChunk
-	9,  // 2: trajlake.v1.AppendResponse.receipts:type_name -> trajlake.v1.AppendReceipt
-	0,  // 3: trajlake.v1.AppendReceipt.status:type_name -> trajlake.v1.AppendReceipt.Status
-	1,  // 4: trajlake.v1.AppendReceipt.fault:type_name -> trajlake.v1.Fault
-	11, // 5: trajlake.v1.TensorPart.header:type_name -> trajlake.v1.TensorHeader
-	9,  // 6: trajlake.v1.AnnotateResponse.receipts:type_name -> trajlake.v1.AppendReceipt
-	33, // 7: trajlake.v1.NackRequest.batch:type_name -> trajlake.v1.AckRequest
-	51, // 8: trajlake.v1.RpcStatus.details:type_name -> trajlake.v1.RpcAny
-	2,  // 9: trajlake.v1.Lake.Info:input_type -> trajlake.v1.InfoRequest
-	4,  // 10: trajlake.v1.Lake.Append:input_type -> trajlake.v1.AppendRequest
-	4,  // 11: trajlake.v1.Lake.AppendRows:input_type -> trajlake.v1.AppendRequest
-	10, // 12: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
-	12, // 13: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
-	14, // 14: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
-	16, // 15: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
-	18, // 16: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
-	20, // 17: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
-	21, // 18: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
-	23, // 19: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
-	42, // 20: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
-	43, // 21: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
-	25, // 22: trajlake.v1.Replay.CreateStream:input_type -> trajlake.v1.CreateStreamRequest
-	26, // 23: trajlake.v1.Replay.GetStream:input_type -> trajlake.v1.StreamRequest
-	27, // 24: trajlake.v1.Replay.ListStreams:input_type -> trajlake.v1.ListStreamsRequest
-	28, // 25: trajlake.v1.Replay.Draw:input_type -> trajlake.v1.DrawRequest
-	29, // 26: trajlake.v1.Replay.Explain:input_type -> trajlake.v1.ExplainRequest
-	26, // 27: trajlake.v1.Replay.RunStatus:input_type -> trajlake.v1.StreamRequest
-	30, // 28: trajlake.v1.Replay.SetLimiter:input_type -> trajlake.v1.SetLimiterRequest
-	31, // 29: trajlake.v1.Replay.Join:input_type -> trajlake.v1.JoinRequest
-	33, // 30: trajlake.v1.Replay.Ack:input_type -> trajlake.v1.AckRequest
-	35, // 31: trajlake.v1.Replay.Nack:input_type -> trajlake.v1.NackRequest
-	36, // 32: trajlake.v1.Replay.Rollback:input_type -> trajlake.v1.RollbackRequest
-	37, // 33: trajlake.v1.Replay.Lease:input_type -> trajlake.v1.LeaseRequest
-	39, // 34: trajlake.v1.Replay.Release:input_type -> trajlake.v1.ReleaseRequest
-	40, // 35: trajlake.v1.Replay.Ledger:input_type -> trajlake.v1.LedgerRequest
-	41, // 36: trajlake.v1.Replay.LedgerDiff:input_type -> trajlake.v1.LedgerDiffRequest
-	44, // 37: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
-	46, // 38: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
-	48, // 39: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
-	3,  // 40: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
-	8,  // 41: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
-	8,  // 42: trajlake.v1.Lake.AppendRows:output_type -> trajlake.v1.AppendResponse
-	8,  // 43: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
-	13, // 44: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
-	15, // 45: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
-	17, // 46: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
-	19, // 47: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
-	22, // 48: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
-	22, // 49: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
-	24, // 50: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
-	43, // 51: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
-	42, // 52: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
-	19, // 53: trajlake.v1.Replay.CreateStream:output_type -> trajlake.v1.JsonResponse
-	19, // 54: trajlake.v1.Replay.GetStream:output_type -> trajlake.v1.JsonResponse
-	22, // 55: trajlake.v1.Replay.ListStreams:output_type -> trajlake.v1.LinesResponse
-	24, // 56: trajlake.v1.Replay.Draw:output_type -> trajlake.v1.SampleResponse
-	19, // 57: trajlake.v1.Replay.Explain:output_type -> trajlake.v1.JsonResponse
-	19, // 58: trajlake.v1.Replay.RunStatus:output_type -> trajlake.v1.JsonResponse
-	19, // 59: trajlake.v1.Replay.SetLimiter:output_type -> trajlake.v1.JsonResponse
-	32, // 60: trajlake.v1.Replay.Join:output_type -> trajlake.v1.JoinResponse
-	34, // 61: trajlake.v1.Replay.Ack:output_type -> trajlake.v1.AckResponse
-	34, // 62: trajlake.v1.Replay.Nack:output_type -> trajlake.v1.AckResponse
-	34, // 63: trajlake.v1.Replay.Rollback:output_type -> trajlake.v1.AckResponse
-	38, // 64: trajlake.v1.Replay.Lease:output_type -> trajlake.v1.LeaseResponse
-	34, // 65: trajlake.v1.Replay.Release:output_type -> trajlake.v1.AckResponse
-	22, // 66: trajlake.v1.Replay.Ledger:output_type -> trajlake.v1.LinesResponse
-	19, // 67: trajlake.v1.Replay.LedgerDiff:output_type -> trajlake.v1.JsonResponse
-	45, // 68: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
-	47, // 69: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
-	49, // 70: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
-	40, // [40:71] is the sub-list for method output_type
-	9,  // [9:40] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 0: trajlake.v1.Fault.wait:type_name -> trajlake.v1.Wait
+	6,  // 1: trajlake.v1.AppendRequest.open:type_name -> trajlake.v1.AppendOpen
+	7,  // 2: trajlake.v1.AppendRequest.chunk:type_name -> trajlake.v1.RowChunk
+	10, // 3: trajlake.v1.AppendResponse.receipts:type_name -> trajlake.v1.AppendReceipt
+	0,  // 4: trajlake.v1.AppendReceipt.status:type_name -> trajlake.v1.AppendReceipt.Status
+	1,  // 5: trajlake.v1.AppendReceipt.fault:type_name -> trajlake.v1.Fault
+	12, // 6: trajlake.v1.TensorPart.header:type_name -> trajlake.v1.TensorHeader
+	10, // 7: trajlake.v1.AnnotateResponse.receipts:type_name -> trajlake.v1.AppendReceipt
+	34, // 8: trajlake.v1.NackRequest.batch:type_name -> trajlake.v1.AckRequest
+	52, // 9: trajlake.v1.RpcStatus.details:type_name -> trajlake.v1.RpcAny
+	3,  // 10: trajlake.v1.Lake.Info:input_type -> trajlake.v1.InfoRequest
+	5,  // 11: trajlake.v1.Lake.Append:input_type -> trajlake.v1.AppendRequest
+	5,  // 12: trajlake.v1.Lake.AppendRows:input_type -> trajlake.v1.AppendRequest
+	11, // 13: trajlake.v1.Lake.AppendTensors:input_type -> trajlake.v1.TensorPart
+	13, // 14: trajlake.v1.Lake.Annotate:input_type -> trajlake.v1.AnnotateRequest
+	15, // 15: trajlake.v1.Lake.Get:input_type -> trajlake.v1.GetRequest
+	17, // 16: trajlake.v1.Lake.Lookup:input_type -> trajlake.v1.LookupRequest
+	19, // 17: trajlake.v1.Lake.Stats:input_type -> trajlake.v1.SnapshotRequest
+	21, // 18: trajlake.v1.Lake.Ids:input_type -> trajlake.v1.IdsRequest
+	22, // 19: trajlake.v1.Lake.Versions:input_type -> trajlake.v1.VersionsRequest
+	24, // 20: trajlake.v1.Lake.Sample:input_type -> trajlake.v1.SampleRequest
+	43, // 21: trajlake.v1.Lake.GetBlob:input_type -> trajlake.v1.BlobRequest
+	44, // 22: trajlake.v1.Lake.PutBlob:input_type -> trajlake.v1.Blob
+	26, // 23: trajlake.v1.Replay.CreateStream:input_type -> trajlake.v1.CreateStreamRequest
+	27, // 24: trajlake.v1.Replay.GetStream:input_type -> trajlake.v1.StreamRequest
+	28, // 25: trajlake.v1.Replay.ListStreams:input_type -> trajlake.v1.ListStreamsRequest
+	29, // 26: trajlake.v1.Replay.Draw:input_type -> trajlake.v1.DrawRequest
+	30, // 27: trajlake.v1.Replay.Explain:input_type -> trajlake.v1.ExplainRequest
+	27, // 28: trajlake.v1.Replay.RunStatus:input_type -> trajlake.v1.StreamRequest
+	31, // 29: trajlake.v1.Replay.SetLimiter:input_type -> trajlake.v1.SetLimiterRequest
+	32, // 30: trajlake.v1.Replay.Join:input_type -> trajlake.v1.JoinRequest
+	34, // 31: trajlake.v1.Replay.Ack:input_type -> trajlake.v1.AckRequest
+	36, // 32: trajlake.v1.Replay.Nack:input_type -> trajlake.v1.NackRequest
+	37, // 33: trajlake.v1.Replay.Rollback:input_type -> trajlake.v1.RollbackRequest
+	38, // 34: trajlake.v1.Replay.Lease:input_type -> trajlake.v1.LeaseRequest
+	40, // 35: trajlake.v1.Replay.Release:input_type -> trajlake.v1.ReleaseRequest
+	41, // 36: trajlake.v1.Replay.Ledger:input_type -> trajlake.v1.LedgerRequest
+	42, // 37: trajlake.v1.Replay.LedgerDiff:input_type -> trajlake.v1.LedgerDiffRequest
+	45, // 38: trajlake.v1.Admin.Verify:input_type -> trajlake.v1.VerifyRequest
+	47, // 39: trajlake.v1.Admin.RebuildIndex:input_type -> trajlake.v1.RebuildIndexRequest
+	49, // 40: trajlake.v1.Admin.Fold:input_type -> trajlake.v1.FoldRequest
+	4,  // 41: trajlake.v1.Lake.Info:output_type -> trajlake.v1.InfoResponse
+	9,  // 42: trajlake.v1.Lake.Append:output_type -> trajlake.v1.AppendResponse
+	9,  // 43: trajlake.v1.Lake.AppendRows:output_type -> trajlake.v1.AppendResponse
+	9,  // 44: trajlake.v1.Lake.AppendTensors:output_type -> trajlake.v1.AppendResponse
+	14, // 45: trajlake.v1.Lake.Annotate:output_type -> trajlake.v1.AnnotateResponse
+	16, // 46: trajlake.v1.Lake.Get:output_type -> trajlake.v1.GetResponse
+	18, // 47: trajlake.v1.Lake.Lookup:output_type -> trajlake.v1.LookupResponse
+	20, // 48: trajlake.v1.Lake.Stats:output_type -> trajlake.v1.JsonResponse
+	23, // 49: trajlake.v1.Lake.Ids:output_type -> trajlake.v1.LinesResponse
+	23, // 50: trajlake.v1.Lake.Versions:output_type -> trajlake.v1.LinesResponse
+	25, // 51: trajlake.v1.Lake.Sample:output_type -> trajlake.v1.SampleResponse
+	44, // 52: trajlake.v1.Lake.GetBlob:output_type -> trajlake.v1.Blob
+	43, // 53: trajlake.v1.Lake.PutBlob:output_type -> trajlake.v1.BlobRequest
+	20, // 54: trajlake.v1.Replay.CreateStream:output_type -> trajlake.v1.JsonResponse
+	20, // 55: trajlake.v1.Replay.GetStream:output_type -> trajlake.v1.JsonResponse
+	23, // 56: trajlake.v1.Replay.ListStreams:output_type -> trajlake.v1.LinesResponse
+	25, // 57: trajlake.v1.Replay.Draw:output_type -> trajlake.v1.SampleResponse
+	20, // 58: trajlake.v1.Replay.Explain:output_type -> trajlake.v1.JsonResponse
+	20, // 59: trajlake.v1.Replay.RunStatus:output_type -> trajlake.v1.JsonResponse
+	20, // 60: trajlake.v1.Replay.SetLimiter:output_type -> trajlake.v1.JsonResponse
+	33, // 61: trajlake.v1.Replay.Join:output_type -> trajlake.v1.JoinResponse
+	35, // 62: trajlake.v1.Replay.Ack:output_type -> trajlake.v1.AckResponse
+	35, // 63: trajlake.v1.Replay.Nack:output_type -> trajlake.v1.AckResponse
+	35, // 64: trajlake.v1.Replay.Rollback:output_type -> trajlake.v1.AckResponse
+	39, // 65: trajlake.v1.Replay.Lease:output_type -> trajlake.v1.LeaseResponse
+	35, // 66: trajlake.v1.Replay.Release:output_type -> trajlake.v1.AckResponse
+	23, // 67: trajlake.v1.Replay.Ledger:output_type -> trajlake.v1.LinesResponse
+	20, // 68: trajlake.v1.Replay.LedgerDiff:output_type -> trajlake.v1.JsonResponse
+	46, // 69: trajlake.v1.Admin.Verify:output_type -> trajlake.v1.VerifyResponse
+	48, // 70: trajlake.v1.Admin.RebuildIndex:output_type -> trajlake.v1.RebuildIndexResponse
+	50, // 71: trajlake.v1.Admin.Fold:output_type -> trajlake.v1.FoldResponse
+	41, // [41:72] is the sub-list for method output_type
+	10, // [10:41] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_trajlake_service_proto_init() }
@@ -3551,18 +3685,18 @@ func file_trajlake_service_proto_init() {
 	if File_trajlake_service_proto != nil {
 		return
 	}
-	file_trajlake_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_trajlake_service_proto_msgTypes[27].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[11].OneofWrappers = []any{}
 	file_trajlake_service_proto_msgTypes[28].OneofWrappers = []any{}
-	file_trajlake_service_proto_msgTypes[32].OneofWrappers = []any{}
-	file_trajlake_service_proto_msgTypes[39].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[29].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_trajlake_service_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trajlake_service_proto_rawDesc), len(file_trajlake_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   51,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

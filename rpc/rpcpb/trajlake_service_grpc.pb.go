@@ -668,7 +668,8 @@ type ReplayClient interface {
 	Nack(ctx context.Context, in *NackRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// Rollback says that a run goes on from an earlier step.
 	Rollback(ctx context.Context, in *RollbackRequest, opts ...grpc.CallOption) (*AckResponse, error)
-	// Lease gives a consumer of a group positions that no other one has; Release gives them back or done.
+	// Lease gives a consumer of a group a position that no other one has, or prolongs one;
+	// Release ends it.
 	Lease(ctx context.Context, in *LeaseRequest, opts ...grpc.CallOption) (*LeaseResponse, error)
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*AckResponse, error)
 	// Ledger streams one JSON object per row that satisfies the filter.
@@ -883,7 +884,8 @@ type ReplayServer interface {
 	Nack(context.Context, *NackRequest) (*AckResponse, error)
 	// Rollback says that a run goes on from an earlier step.
 	Rollback(context.Context, *RollbackRequest) (*AckResponse, error)
-	// Lease gives a consumer of a group positions that no other one has; Release gives them back or done.
+	// Lease gives a consumer of a group a position that no other one has, or prolongs one;
+	// Release ends it.
 	Lease(context.Context, *LeaseRequest) (*LeaseResponse, error)
 	Release(context.Context, *ReleaseRequest) (*AckResponse, error)
 	// Ledger streams one JSON object per row that satisfies the filter.

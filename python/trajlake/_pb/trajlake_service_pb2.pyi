@@ -7,18 +7,32 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Fault(_message.Message):
-    __slots__ = ("kind", "op", "message", "field", "hint")
+    __slots__ = ("kind", "op", "message", "field", "hint", "wait")
     KIND_FIELD_NUMBER: _ClassVar[int]
     OP_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     HINT_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
     kind: str
     op: str
     message: str
     field: str
     hint: str
-    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+    wait: Wait
+    def __init__(self, kind: _Optional[str] = ..., op: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ..., hint: _Optional[str] = ..., wait: _Optional[_Union[Wait, _Mapping]] = ...) -> None: ...
+
+class Wait(_message.Message):
+    __slots__ = ("reason", "stratum", "have", "want")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    STRATUM_FIELD_NUMBER: _ClassVar[int]
+    HAVE_FIELD_NUMBER: _ClassVar[int]
+    WANT_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    stratum: str
+    have: int
+    want: int
+    def __init__(self, reason: _Optional[str] = ..., stratum: _Optional[str] = ..., have: _Optional[int] = ..., want: _Optional[int] = ...) -> None: ...
 
 class InfoRequest(_message.Message):
     __slots__ = ()
@@ -313,14 +327,16 @@ class ExplainRequest(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., spec: _Optional[bytes] = ..., run: _Optional[str] = ..., snapshot: _Optional[str] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ...) -> None: ...
 
 class SetLimiterRequest(_message.Message):
-    __slots__ = ("stream", "min_size", "samples_per_insert")
+    __slots__ = ("stream", "min_size", "samples_per_insert", "slack")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_PER_INSERT_FIELD_NUMBER: _ClassVar[int]
+    SLACK_FIELD_NUMBER: _ClassVar[int]
     stream: str
     min_size: int
     samples_per_insert: float
-    def __init__(self, stream: _Optional[str] = ..., min_size: _Optional[int] = ..., samples_per_insert: _Optional[float] = ...) -> None: ...
+    slack: int
+    def __init__(self, stream: _Optional[str] = ..., min_size: _Optional[int] = ..., samples_per_insert: _Optional[float] = ..., slack: _Optional[int] = ...) -> None: ...
 
 class JoinRequest(_message.Message):
     __slots__ = ("stream", "run", "rank")
@@ -339,7 +355,7 @@ class JoinResponse(_message.Message):
     def __init__(self, incarnation: _Optional[int] = ...) -> None: ...
 
 class AckRequest(_message.Message):
-    __slots__ = ("stream", "run", "rank", "world", "incarnation", "batch_id", "position", "step", "policy_version")
+    __slots__ = ("stream", "run", "rank", "world", "incarnation", "batch_id", "position", "step", "policy_version", "lease")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     RANK_FIELD_NUMBER: _ClassVar[int]
@@ -349,6 +365,7 @@ class AckRequest(_message.Message):
     POSITION_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
     stream: str
     run: str
     rank: int
@@ -358,13 +375,12 @@ class AckRequest(_message.Message):
     position: int
     step: int
     policy_version: int
-    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., incarnation: _Optional[int] = ..., batch_id: _Optional[str] = ..., position: _Optional[int] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ...) -> None: ...
+    lease: int
+    def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ..., incarnation: _Optional[int] = ..., batch_id: _Optional[str] = ..., position: _Optional[int] = ..., step: _Optional[int] = ..., policy_version: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
 
 class AckResponse(_message.Message):
-    __slots__ = ("snapshot",)
-    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
-    snapshot: str
-    def __init__(self, snapshot: _Optional[str] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class NackRequest(_message.Message):
     __slots__ = ("batch", "reason")
@@ -385,16 +401,20 @@ class RollbackRequest(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., run: _Optional[str] = ..., step: _Optional[int] = ...) -> None: ...
 
 class LeaseRequest(_message.Message):
-    __slots__ = ("stream", "group", "consumer", "ttl_ms")
+    __slots__ = ("stream", "group", "consumer", "ttl_ms", "position", "epoch")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_FIELD_NUMBER: _ClassVar[int]
     TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
     stream: str
     group: str
     consumer: str
     ttl_ms: int
-    def __init__(self, stream: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    position: int
+    epoch: int
+    def __init__(self, stream: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., ttl_ms: _Optional[int] = ..., position: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class LeaseResponse(_message.Message):
     __slots__ = ("position", "epoch")
@@ -421,20 +441,24 @@ class ReleaseRequest(_message.Message):
     def __init__(self, stream: _Optional[str] = ..., group: _Optional[str] = ..., consumer: _Optional[str] = ..., position: _Optional[int] = ..., epoch: _Optional[int] = ..., done: bool = ...) -> None: ...
 
 class LedgerRequest(_message.Message):
-    __slots__ = ("run", "stream", "step", "trajectory", "batch", "snapshot")
+    __slots__ = ("run", "stream", "step", "trajectory", "batch", "snapshot", "kind", "superseded")
     RUN_FIELD_NUMBER: _ClassVar[int]
     STREAM_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TRAJECTORY_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_FIELD_NUMBER: _ClassVar[int]
     run: str
     stream: str
     step: int
     trajectory: str
     batch: str
     snapshot: str
-    def __init__(self, run: _Optional[str] = ..., stream: _Optional[str] = ..., step: _Optional[int] = ..., trajectory: _Optional[str] = ..., batch: _Optional[str] = ..., snapshot: _Optional[str] = ...) -> None: ...
+    kind: str
+    superseded: bool
+    def __init__(self, run: _Optional[str] = ..., stream: _Optional[str] = ..., step: _Optional[int] = ..., trajectory: _Optional[str] = ..., batch: _Optional[str] = ..., snapshot: _Optional[str] = ..., kind: _Optional[str] = ..., superseded: bool = ...) -> None: ...
 
 class LedgerDiffRequest(_message.Message):
     __slots__ = ("run_a", "run_b")
