@@ -2,7 +2,12 @@ import json
 import pathlib
 import pickle
 
-from trajlake import errors
+import pyarrow as pa
+import pyarrow.flight as flight
+import pytest
+
+import trajlake
+from trajlake import _faults, errors
 
 
 def test_table_agrees_with_the_server():
@@ -19,3 +24,12 @@ def test_table_agrees_with_the_server():
 
 def test_unknown_kind_is_still_an_error():
     assert type(errors.error_of("from_the_future", "m")) is errors.TrajlakeError
+
+
+def test_refused_connection_names_the_address():
+    with pytest.raises(errors.UnavailableError, match=r"^no server answers at 127\.0\.0\.1:1 \(start one with `trajlake serve "):
+        trajlake.connect("127.0.0.1:1").stats()
+    with pytest.raises(pa.ArrowException) as raised:
+        flight.connect("grpc://127.0.0.1:1").do_get(flight.Ticket(b""))
+    e = _faults.from_arrow(raised.value)
+    assert (e.kind, e.message) == ("unavailable", "no server answers at 127.0.0.1:1")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import urllib.parse
+
 import grpc
 import pyarrow as pa
 import pyarrow.flight as flight
@@ -56,9 +59,22 @@ def from_rpc(e: grpc.RpcError) -> TrajlakeError:
             f = _fault_in(item[1])
             if f is not None:
                 return from_fault(f)
+    text = e.details() or str(e)  # type: ignore[attr-defined]
+    if refused := _refused(text):
+        return refused
     kind = _BY_CODE.get(e.code(), "internal")  # type: ignore[attr-defined]
     hint = "is the server running at this address?" if kind == "unavailable" else ""
-    return error_of(kind, e.details() or str(e), hint=hint)  # type: ignore[attr-defined]
+    return error_of(kind, text, hint=hint)
+
+
+def _refused(text: str) -> TrajlakeError | None:
+    """The exception of a refused connection, told by the text that gRPC makes of it."""
+    m = re.search(r"ipv[46]:(\S+): .*[Cc]onnection refused", text)
+    if m is None:
+        return None
+    addr = urllib.parse.unquote(m[1])
+    hint = f"start one with `trajlake serve --lake LAKE --listen {addr}`, or name another address"
+    return error_of("unavailable", f"no server answers at {addr}", hint=hint)
 
 
 def from_arrow(e: BaseException, details: bytes = b"") -> TrajlakeError:
@@ -66,6 +82,8 @@ def from_arrow(e: BaseException, details: bytes = b"") -> TrajlakeError:
     f = _fault_in(details) if details else None
     if f is not None:
         return from_fault(f)
+    if refused := _refused(str(e)):
+        return refused
     kind, hint = "internal", ""
     if isinstance(e, flight.FlightUnavailableError):
         kind, hint = "unavailable", "is the server running at this address?"
