@@ -76,6 +76,9 @@ func (s *Sampler) late(members []int64) (why reason, waits bool) {
 	var r facts.Row
 	for _, seq := range members {
 		s.view.Read(seq, &r)
+		if r.Ingested == 0 {
+			r.Ingested = r.Finished
+		}
 		since = min(since, r.Ingested)
 	}
 	switch {
