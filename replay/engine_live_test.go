@@ -123,6 +123,40 @@ func TestLiveStream(t *testing.T) {
 	}
 }
 
+// TestReadersOfDifferentPace: a slow reader beside a fast one, and one that never
+// acks, get what they would have got alone; nobody waits for anybody.
+func TestReadersOfDifferentPace(t *testing.T) {
+	es, lakes := engines(t, 1, blob.NewMemory())
+	e := es[0]
+	fillLake(t, lakes[0], "a", 30)
+	create(t, e, "live", liveSpec)
+	var fast []string
+	slow := uint64(0)
+	for p := range uint64(200) {
+		d := batchOf(t, e, "live", "r", p)
+		fast = append(fast, d.ID)
+		if p%20 == 0 {
+			fillLake(t, lakes[0], fmt.Sprint("b", p), 1)
+		}
+		if p%10 == 9 { // never acked
+			if got := batchOf(t, e, "live", "r", slow); got.ID != fast[slow] {
+				t.Fatalf("the slow reader got %s at %d, the fast one %s", got.ID, slow, fast[slow])
+			}
+			slow++
+		}
+	}
+	if err := e.Ack(t.Context(), ackOf(batchOf(t, e, "live", "r", 3), 0, 3)); err != nil { // long after
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, l := range lines(t, e, LedgerFilter{Run: "r"}) {
+		kinds[l.Kind]++
+	}
+	if kinds[LedgerConsumed] != 1 || kinds[LedgerServed] < 200 {
+		t.Errorf("%v, want one consumed row and all that were served", kinds)
+	}
+}
+
 // TestSameClaimAtOnce asks many nodes for the same positions at the same time.
 func TestSameClaimAtOnce(t *testing.T) {
 	es, lakes := engines(t, 3, blob.NewMemory())

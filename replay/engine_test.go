@@ -168,22 +168,29 @@ type trainer struct {
 	step     int64
 }
 
-// TestKilledTrainer kills a trainer a hundred times at random points, on two nodes.
-// It sees what one that was never killed sees, and the ledger has every step once.
+// TestKilledTrainer kills a trainer a hundred times at random points, on two nodes:
+// of a pinned stream, of a live one that rows come into, of one that counts uses. It
+// sees what one that was never killed sees, and the ledger has every step once.
 func TestKilledTrainer(t *testing.T) {
-	const seed, steps, kills = 7, 150, 100
+	for name, text := range map[string]string{"pinned": pinnedSpec, "live": liveSpec,
+		"reuse": "{staleness: off, age_decay: off, batch: {rows: 2}, caps: {reuse: 3, cooldown: 2}, strata: {when_dry: wait}, seed: 3}"} {
+		t.Run(name, func(t *testing.T) { killTrainer(t, text, name != "pinned") })
+	}
+}
+
+func killTrainer(t *testing.T, text string, live bool) {
+	const seed, steps, kills = 7, 120, 100
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	es, lakes := engines(t, 2, blob.NewMemory())
-	fillLake(t, lakes[0], "a", 80)
-	create(t, es[0], "mix", pinnedSpec)
-	want := map[int64]string{}
-	for i := range int64(steps) {
-		want[i] = batchOf(t, es[0], "mix", "calm", uint64(i)).ID
-	}
+	fillLake(t, lakes[0], "a", 100)
+	create(t, es[0], "mix", text)
 	saved, killed, rounds := trainer{}, 0, 0
 	seen := map[int64]string{}
 	for ; saved.step < steps; rounds++ {
+		if live && rounds%10 == 0 {
+			fillLake(t, lakes[rounds/10%2], fmt.Sprint("b", rounds), 3)
+		}
 		now := saved
 		e := es[rng.IntN(2)]
 		incarnation, err := e.Join(t.Context(), "mix", "killed", 0)
@@ -204,6 +211,10 @@ func TestKilledTrainer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if was, ok := seen[now.step]; ok && was != d.ID {
+				t.Fatalf("step %d came twice, with other rows", now.step)
+			}
+			seen[now.step] = d.ID
 			if at == 1 {
 				break
 			}
@@ -218,10 +229,6 @@ func TestKilledTrainer(t *testing.T) {
 			if err := e.Ack(ctx, a); err != nil {
 				t.Fatal(err)
 			}
-			if was, ok := seen[now.step]; ok && was != d.ID {
-				t.Fatalf("step %d came twice, with other rows", now.step)
-			}
-			seen[now.step] = d.ID
 			now.step, now.position = now.step+1, now.position+1
 			if at == 3 { // acked, and not saved
 				break
@@ -233,13 +240,25 @@ func TestKilledTrainer(t *testing.T) {
 	if killed != kills {
 		t.Errorf("%d kills, want %d", killed, kills)
 	}
+	calm := NewEngine(lakes[1], nil) // knows nothing but what the lake has
+	defer calm.Close(context.Background())
+	want := map[int64]string{}
+	for i := range int64(steps) {
+		want[i] = batchOf(t, calm, "mix", "killed", uint64(i)).ID
+		if !live && batchOf(t, calm, "mix", "calm", uint64(i)).ID != want[i] {
+			t.Fatalf("batch %d differs from that of a run that was never killed", i)
+		}
+	}
 	checkSteps(t, es[1], "killed", want)
 	if err := es[0].Ack(t.Context(), ackOf(batchOf(t, es[0], "mix", "calm", 0), 0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	d, err := es[0].Diff(t.Context(), "calm", "killed")
-	if err != nil || d.SameSteps != 1 || d.OnlyB != steps-1 || d.OnlyA != 0 || *d.FirstDifference != 1 {
+	if err != nil || d.SameSteps+d.DifferentSteps != 1 || d.OnlyB != steps-1 || d.OnlyA != 0 || d.FirstDifference == nil {
 		t.Errorf("diff %+v, %v", d, err)
+	}
+	if !live && (d.SameSteps != 1 || *d.FirstDifference != 1) {
+		t.Errorf("diff %+v of a pinned stream", d)
 	}
 	t.Logf("%d incarnations", rounds)
 }
