@@ -72,6 +72,7 @@ type Ingester struct {
 	stopped chan struct{} // closed when the committer has ended
 
 	digesters sync.Pool // of *schema.Digester
+	notes     notes
 }
 
 // request is one caller's prepared rows.
@@ -98,6 +99,7 @@ func (g *Ingester) Close() error {
 	g.closed = true
 	g.mu.Unlock()
 	g.signal()
+	g.notes.close()
 	<-g.stopped
 	return nil
 }
