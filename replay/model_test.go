@@ -457,7 +457,7 @@ func TestSamplersEqualTheModel(t *testing.T) {
 				t.Fatal(name, err)
 			}
 			view = next
-				o := m.origin(spec, first, uses)
+			o := m.origin(spec, first, uses)
 			if r.IntN(3) == 0 {
 				o.AsOf = s.origin.AsOf
 			}
