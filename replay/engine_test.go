@@ -365,7 +365,7 @@ func TestAckTwiceIsOnce(t *testing.T) {
 	if len(got) != 1 || got[0].Position != 3 || got[0].BatchID != d.ID || got[0].Version != d.Version || len(got[0].RowSeqs) != 8 {
 		t.Errorf("%+v", got)
 	}
-	if err := es[0].Nack(t.Context(), ackOf(batchOf(t, es[0], "mix", "r", 4), 0, 1), "loss is NaN"); err != nil {
+	if err := es[0].Nack(t.Context(), ackOf(batchOf(t, es[0], "mix", "r", 4), 0, -1), "loss is NaN"); err != nil {
 		t.Fatal(err)
 	}
 	if nack := lines(t, es[1], LedgerFilter{Run: "r", Kind: LedgerNack}); len(nack) != 1 || nack[0].Reason != "loss is NaN" {

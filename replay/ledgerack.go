@@ -20,7 +20,7 @@ type Ack struct {
 	Incarnation int64 // what Join gave; 0 only for ranks that never join
 	BatchID     string
 	Position    uint64
-	Step        int64  // of the trainer, from 0
+	Step        int64  // of the trainer, from 0; −1 in a Nack that has none
 	Policy      int64  // version of the trainer's policy, −1 if unknown
 	Node        string // the client
 	Lease       int64  // epoch of the consumer's lease, where the positions of the run are leased; 0 where not
@@ -52,7 +52,8 @@ func (e *Engine) Ack(ctx context.Context, a Ack) error {
 	return nil
 }
 
-// Nack writes that a batch was not trained on, and why; otherwise as Ack.
+// Nack writes that a batch was not trained on, and why; otherwise as Ack. The step
+// may be −1: there is none.
 func (e *Engine) Nack(ctx context.Context, a Ack, reason string) error {
 	op := fmt.Sprintf("hand back batch %.64s of stream %s", a.BatchID, a.Stream)
 	entry, err := e.ackEntry(ctx, op, LedgerNack, &a)
@@ -80,7 +81,7 @@ func (e *Engine) ackEntry(ctx context.Context, op, kind string, a *Ack) (*schema
 	switch {
 	case a.World < 1 || a.World > maxWorld || a.Rank >= a.World:
 		return nil, fault.New(fault.Usage, op, "rank %d of %d", a.Rank, a.World).WithField("rank").WithHint("ranks count from 0 to world-1")
-	case a.Step < 0:
+	case a.Step < 0 && kind == LedgerConsumed:
 		return nil, fault.New(fault.Usage, op, "steps count from 0, this is %d", a.Step).WithField("step")
 	case a.Position >= Endless:
 		return nil, fault.New(fault.Usage, op, "positions are below 2^63-1").WithField("position")
@@ -98,7 +99,10 @@ func (e *Engine) ackEntry(ctx context.Context, op, kind string, a *Ack) (*schema
 		return nil, fault.Wrap(op, err)
 	}
 	entry := batchEntry(kind, d, d.Part(a.Rank, a.World), ids, d.sampler.comes)
-	entry.Run, entry.Incarnation, entry.Step = new(a.Run), new(a.Incarnation), new(a.Step)
+	entry.Run, entry.Incarnation = new(a.Run), new(a.Incarnation)
+	if a.Step >= 0 {
+		entry.Step = new(a.Step)
+	}
 	entry.Rank, entry.World = new(int32(a.Rank)), new(int32(a.World))
 	if a.Policy >= 0 {
 		entry.PolicyVersion = new(a.Policy)
