@@ -161,19 +161,19 @@ type Segment struct {
 // Turn is one message; it holds only what it adds.
 type Turn struct {
 	Parent        *int32     `parquet:"parent,optional" json:"parent,omitempty"` // index of the turn before in the graph; null = the turn before in the list
-	Actor         *string    `parquet:"actor,optional,plain" json:"actor,omitempty"`
-	Role          *string    `parquet:"role,optional,plain" json:"role,omitempty"` // system, developer, user, assistant, tool, environment, event
-	RoleRaw       *string    `parquet:"role_raw,optional,plain" json:"role_raw,omitempty"`
+	Actor         *string    `parquet:"actor,optional,dict" json:"actor,omitempty"`
+	Role          *string    `parquet:"role,optional,dict" json:"role,omitempty"` // system, developer, user, assistant, tool, environment, event
+	RoleRaw       *string    `parquet:"role_raw,optional,dict" json:"role_raw,omitempty"`
 	Sampled       *bool      `parquet:"sampled,optional" json:"sampled,omitempty"`
 	IsDemo        *bool      `parquet:"is_demo,optional" json:"is_demo,omitempty"`
 	Text          *string    `parquet:"text,optional,plain" json:"text,omitempty"`
 	Thinking      *string    `parquet:"thinking,optional,plain" json:"thinking,omitempty"`
 	Blocks        []Block    `parquet:"blocks,optional,list" json:"blocks,omitempty"`
 	ToolCalls     []ToolCall `parquet:"tool_calls,optional,list" json:"tool_calls,omitempty"`
-	FinishReason  *string    `parquet:"finish_reason,optional,plain" json:"finish_reason,omitempty"`
-	FinishRaw     *string    `parquet:"finish_raw,optional,plain" json:"finish_raw,omitempty"`
-	Model         *string    `parquet:"model,optional,plain" json:"model,omitempty"`
-	Effort        *string    `parquet:"effort,optional,plain" json:"effort,omitempty"`
+	FinishReason  *string    `parquet:"finish_reason,optional,dict" json:"finish_reason,omitempty"`
+	FinishRaw     *string    `parquet:"finish_raw,optional,dict" json:"finish_raw,omitempty"`
+	Model         *string    `parquet:"model,optional,dict" json:"model,omitempty"`
+	Effort        *string    `parquet:"effort,optional,dict" json:"effort,omitempty"`
 	Reward        *float64   `parquet:"reward,optional" json:"reward,omitempty"`
 	PolicyVersion *int64     `parquet:"policy_version,optional" json:"policy_version,omitempty"`
 	Usage         *Usage     `parquet:"usage,optional" json:"usage,omitempty"`
@@ -196,9 +196,9 @@ type Usage struct {
 
 // Block is one ordered part of a turn, where text alone loses something.
 type Block struct {
-	Type   *string `parquet:"type,optional,plain" json:"type,omitempty"` // text, thinking, redacted_thinking, refusal, image, audio, file, json, …
+	Type   *string `parquet:"type,optional,dict" json:"type,omitempty"` // text, thinking, redacted_thinking, refusal, image, audio, file, json, …
 	Text   *string `parquet:"text,optional,plain" json:"text,omitempty"`
-	Mime   *string `parquet:"mime,optional,plain" json:"mime,omitempty"`
+	Mime   *string `parquet:"mime,optional,dict" json:"mime,omitempty"`
 	Digest *string `parquet:"digest,optional,plain" json:"digest,omitempty"` // content-addressed blob, hex SHA-256
 	Bytes  *int64  `parquet:"bytes,optional" json:"bytes,omitempty"`
 	Offset *int64  `parquet:"offset,optional" json:"offset,omitempty"` // placeholder position in text, bytes
@@ -209,16 +209,16 @@ type Block struct {
 // vendor's id is kept verbatim and never trusted to be unique.
 type ToolCall struct {
 	IDRaw           *string  `parquet:"id_raw,optional,plain" json:"id_raw,omitempty"`
-	Name            *string  `parquet:"name,optional,plain" json:"name,omitempty"`
-	Kind            *string  `parquet:"kind,optional,plain" json:"kind,omitempty"` // search, code, browser, shell, file, agent, other
+	Name            *string  `parquet:"name,optional,dict" json:"name,omitempty"`
+	Kind            *string  `parquet:"kind,optional,dict" json:"kind,omitempty"` // search, code, browser, shell, file, agent, other
 	ArgsRaw         *string  `parquet:"args_raw,optional,plain" json:"args_raw,omitempty"`
 	ArgsError       *string  `parquet:"args_error,optional,plain" json:"args_error,omitempty"`
-	Actor           *string  `parquet:"actor,optional,plain" json:"actor,omitempty"`
+	Actor           *string  `parquet:"actor,optional,dict" json:"actor,omitempty"`
 	Result          *string  `parquet:"result,optional,plain" json:"result,omitempty"`
-	ResultStatus    *string  `parquet:"result_status,optional,plain" json:"result_status,omitempty"` // ok, error, timeout, cancelled, rejected, missing
+	ResultStatus    *string  `parquet:"result_status,optional,dict" json:"result_status,omitempty"` // ok, error, timeout, cancelled, rejected, missing
 	ResultTruncated *bool    `parquet:"result_truncated,optional" json:"result_truncated,omitempty"`
 	ResultBytes     *int64   `parquet:"result_bytes,optional" json:"result_bytes,omitempty"` // full size, before any cut
-	Link            *string  `parquet:"link,optional,plain" json:"link,omitempty"`           // id, order, name_order, same_object, adjacency, none
+	Link            *string  `parquet:"link,optional,dict" json:"link,omitempty"`            // id, order, name_order, same_object, adjacency, none
 	LatencyMs       *int64   `parquet:"latency_ms,optional" json:"latency_ms,omitempty"`
 	SubagentIDs     []string `parquet:"subagent_ids,optional,list" json:"subagent_ids,omitempty"`
 }

@@ -41,7 +41,7 @@ type needs struct {
 }
 
 func (n *needs) field(f *field, in scope) {
-	if f == nil {
+	if f == nil || f.def > in.def && n.shallow(f) {
 		return
 	}
 	switch f.col.Kind {
@@ -65,6 +65,16 @@ func (n *needs) field(f *field, in scope) {
 func (n *needs) blank(l *leaf) bool {
 	for _, f := range n.files {
 		if !f.blank[l.index] {
+			return false
+		}
+	}
+	return true
+}
+
+// shallow reports whether no file has a value of the field.
+func (n *needs) shallow(f *field) bool {
+	for _, x := range n.files {
+		if x.depth[f.probe.index] >= f.def {
 			return false
 		}
 	}
@@ -97,6 +107,9 @@ func (a *assembler) record(s *arrow.Schema, fields []*field, n int) (arrow.Recor
 }
 
 func (a *assembler) array(f *field, in scope, n int) (arrow.ArrayData, error) {
+	if f.def > in.def && a.streams[f.probe.index] == nil {
+		return a.nulls(f.typ, n), nil
+	}
 	switch f.col.Kind {
 	case schema.Struct:
 		return a.structs(f, in, n)
@@ -254,8 +267,11 @@ func (a *assembler) maps(f *field, in scope, n int) (arrow.ArrayData, error) {
 // scalars places a leaf's values into its slots.
 func (a *assembler) scalars(f *field, in scope, n int) (arrow.ArrayData, error) {
 	s := a.streams[f.leaf.index]
-	if s == nil {
-		return a.nulls(f.typ, n), nil
+	if s == nil { // of an element of lists that are all null or empty
+		if n > 0 {
+			return nil, disagree(f)
+		}
+		return a.nulls(f.typ, 0), nil
 	}
 	if s.leaf.rep != in.rep {
 		return nil, disagree(f)
@@ -423,8 +439,8 @@ func (a *assembler) nulls(t arrow.DataType, n int) arrow.ArrayData {
 
 // zero is a buffer of n zero bytes that others share.
 func (a *assembler) zero(n int) *memory.Buffer {
-	if n > len(a.zeros) {
-		a.zeros = make([]byte, max(n, 2*len(a.zeros), 1<<10))
+	if n >= len(a.zeros) {
+		a.zeros = make([]byte, max(n+1, 2*len(a.zeros), 1<<10))
 	}
 	return buf(a.zeros[:n:n])
 }

@@ -51,11 +51,14 @@ type column struct {
 
 	file   bounds
 	absent int64 // rows whose top-level column is null
+
+	depths []int64 // of a row group of nulls: entries by definition level
 }
 
 const (
 	maxDict     = 64 << 10 // bytes of a dictionary, above which the column goes plain
 	entryWeight = 32       // bytes
+	nullWeight  = 4        // bytes, in a page without any value
 	minCompress = 160      // bytes of a lone page below which compressing is not tried
 )
 
@@ -64,8 +67,11 @@ const (
 // read the levels of all of the page's, in each of the struct's columns.
 func (c *column) size() int {
 	n := len(c.plain) + c.longs + 4*len(c.i32) + len(c.bool)/8 + 2*(len(c.ix)+c.masked) + len(c.rep)/8
-	if c.inner {
+	switch {
+	case c.inner && n > len(c.rep)/8:
 		n += entryWeight * c.n
+	case c.inner:
+		n += nullWeight * c.n
 	}
 	return n
 }
@@ -283,6 +289,11 @@ func (c *column) endPage(raw int64) {
 	if c.top {
 		c.index = append(c.index, c.page)
 	}
+	if c.nested() && c.page.nulls == int64(c.n) {
+		for _, d := range c.def {
+			c.depths[d]++
+		}
+	}
 	c.group.merge(&c.page, c.leaf.typ)
 	c.page = bounds{}
 	c.def, c.rep, c.n = c.def[:0], c.rep[:0], 0
@@ -361,7 +372,8 @@ func (c *column) compress(k *core, b []byte) []byte {
 	k.packedPage = k.zstd.EncodeAll(b, k.packedPage[:0])
 	gain := len(b) - len(k.packedPage)
 	numbers := c.leaf.typ != physBytes && len(b) >= 1<<10
-	if first && (lone && gain <= 0 || numbers && gain < len(b)/16) {
+	packed := c.inner && c.enc != encPlain // and not worth two steps to read for little
+	if first && (lone && gain <= 0 || numbers && gain < len(b)/16 || packed && gain < len(b)/4) {
 		c.codec = codecNone
 		return b
 	}
@@ -401,6 +413,9 @@ func (c *column) flushChunk(k *core, m *chunkMeta) {
 	if !c.top {
 		m.stats = boundsMeta{nulls: c.group.nulls}
 	}
+	if c.group.nulls == c.values {
+		m.depths = c.depths
+	}
 	c.file.merge(&c.group, c.leaf.typ)
 }
 
@@ -413,7 +428,14 @@ func (c *column) startChunk(enc int32) {
 	c.pages, c.locs, c.index = c.pages[:0], c.locs[:0], c.index[:0]
 	c.tail.Reset()
 	c.values, c.raw, c.group = 0, 0, bounds{}
+	c.depths = nil
+	if c.nested() {
+		c.depths = make([]int64, c.leaf.def+1)
+	}
 }
+
+// nested reports whether an entry of the leaf may be null for several reasons.
+func (c *column) nested() bool { return c.leaf.def > 1 }
 
 func appendPageHeader(b []byte, h *pageHeader) []byte {
 	w := compactWriter{b: b}

@@ -44,7 +44,10 @@ type File struct {
 	shape  *fileShape
 	leaves []*leaf
 	groups []group
-	blank  []bool // of each leaf: the file's statistics say that all of it is null
+	// Of each leaf, from the file's statistics: whether all of it is null, and the
+	// greatest definition level that an entry has.
+	blank  []bool
+	depth  []int
 	index  []byte // the page indexes, when they stand together
 	idxOff int64
 	cache  *Cache
@@ -239,6 +242,7 @@ func (f *File) checkGroups() error {
 	f.groups = make([]group, len(f.meta.groups))
 	f.blank = make([]bool, len(f.leaves))
 	ours := strings.HasPrefix(f.meta.createdBy, CreatedBy) // others have counted nulls of lists in various ways
+	f.depth = make([]int, len(f.leaves))
 	for j := range f.blank {
 		f.blank[j] = ours
 	}
@@ -259,6 +263,7 @@ func (f *File) checkGroups() error {
 			}
 			g.chunks[j].chunkMeta = c
 			f.blank[j] = f.blank[j] && c.stats.nulls == c.values
+			f.depth[j] = max(f.depth[j], c.depth(f.leaves[j], ours))
 		}
 		f.groups[i] = g
 		rows += m.rows
@@ -283,6 +288,18 @@ func (f *File) checkChunk(c *chunkMeta, l *leaf, rows int64) error {
 		return corruptf("column %v: bytes %d+%d lie outside of the file's %d", l.path, c.start(), c.size, f.size)
 	}
 	return nil
+}
+
+// depth is the greatest definition level in the chunk, as far as is known.
+func (c *chunkMeta) depth(l *leaf, known bool) int {
+	if !known || len(c.depths) != l.def+1 {
+		return l.def
+	}
+	d := l.def
+	for d > 0 && c.depths[d] == 0 {
+		d--
+	}
+	return d
 }
 
 // fileShape is a file's physical schema and the table's columns bound to it.

@@ -220,6 +220,14 @@ func (c *chunkMeta) write(w *compactWriter) {
 		w.i64(14, c.bloomOff)
 		w.i32(15, c.bloomLen)
 	}
+	if c.depths != nil {
+		w.begin(16)
+		w.list(3, tI64, len(c.depths))
+		for _, n := range c.depths {
+			w.varint(n)
+		}
+		w.end()
+	}
 	w.end()
 	w.i64(4, c.offIdx)
 	w.i32(5, c.offLen)

@@ -83,6 +83,8 @@ func newLayout(t *schema.Table) (*layout, error) {
 		switch enc := c.Node.Encoding(); {
 		case leaf.typ == physInt32 && leaf.bits == 8 && leaf.rep > 0:
 			l.enc[i] = encRLEDict // masks
+		case leaf.typ == physInt32 && inner(leaf):
+			l.enc[i] = encDelta // places of turns and tokens: they ascend
 		case enc == nil:
 		case enc.Encoding() == encDelta && leaf.typ == physInt32:
 			l.enc[i] = encDelta

@@ -90,23 +90,38 @@ func fill[T uint8 | uint32](s []T, v T) {
 
 // appendIndexes decodes exactly n dictionary indexes, all below size.
 func appendIndexes(dst []uint32, src []byte, width, n, size int) ([]uint32, error) {
+	return appendSome(dst, src, width, n, size, 0, n)
+}
+
+// appendSome decodes indexes [from, to) of n; the others are passed over.
+func appendSome(dst []uint32, src []byte, width, n, size, from, to int) ([]uint32, error) {
 	if width > 32 {
 		return dst, corruptf("dictionary indexes of %d bits", width)
 	}
+	stop := to
+	if width == 0 {
+		stop = n // all that such runs are checked by
+	}
 	at := len(dst)
-	dst = grow(dst, n)
-	out := dst[at : at+n]
-	err := hybrid(src, width, n, func(i, run int, v uint32) bool {
+	dst = grow(dst, to-from)
+	out := dst[at:]
+	err := hybrid(src, width, stop, func(i, run int, v uint32) bool {
 		if int64(v) >= int64(size) {
 			return false
 		}
-		fill(out[i:i+run], v)
+		if lo, hi := max(i, from), min(i+run, to); lo < hi {
+			fill(out[lo-from:hi-from], v)
+		}
 		return true
 	}, func(i, count int, packed []byte) bool {
 		var acc uint64
-		have, pos := 0, 0
+		first := max(from-i, 0)
+		have, pos := 0, first*width/8
+		if cut := first * width % 8; cut > 0 && first < count {
+			acc, have, pos = uint64(packed[pos])>>cut, 8-cut, pos+1
+		}
 		mask := uint64(1)<<width - 1
-		for k := range count {
+		for k := first; k < min(count, to-i); k++ {
 			for have < width {
 				acc |= uint64(packed[pos]) << have
 				pos++
@@ -118,11 +133,11 @@ func appendIndexes(dst []uint32, src []byte, width, n, size int) ([]uint32, erro
 			if v >= uint64(size) {
 				return false
 			}
-			out[i+k] = uint32(v)
+			out[i+k-from] = uint32(v)
 		}
 		return true
 	})
-	return dst[:at+n], err
+	return dst, err
 }
 
 // hybrid walks runs until n values are seen. run gets a repeated value, packed

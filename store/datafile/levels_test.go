@@ -47,3 +47,26 @@ func TestLevels(t *testing.T) {
 		}
 	}
 }
+
+// TestSomeIndexes decodes ranges of what putIndexes writes.
+func TestSomeIndexes(t *testing.T) {
+	r := seeded(t, 32)
+	for round := range 3000 {
+		words := 1 + r.IntN(1+round%500)
+		width := bits.Len(uint(words - 1))
+		var want []uint32
+		for range 1 + r.IntN(20) {
+			v := uint32(r.IntN(words))
+			for range []int{1, 1 + r.IntN(20), 8, r.IntN(1000)}[r.IntN(4)] {
+				want = append(want, v)
+			}
+		}
+		b := putIndexes(nil, want, width)
+		from := r.IntN(len(want) + 1)
+		to := from + r.IntN(len(want)-from+1)
+		got, err := appendSome([]uint32{7}, b, width, len(want), words, from, to)
+		if err != nil || got[0] != 7 || !slices.Equal(got[1:], want[from:to]) {
+			t.Fatalf("round %d: indexes [%d, %d) of %d below %d: %v", round, from, to, len(want), words, err)
+		}
+	}
+}

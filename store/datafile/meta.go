@@ -94,6 +94,7 @@ type chunkMeta struct {
 	offLen    int32
 	colIdx    int64
 	colLen    int32
+	depths    []int64 // entries by definition level; nil when unknown
 	// Writing only.
 	leaf      *leaf
 	encodings []int32
@@ -254,6 +255,14 @@ func (r *compactReader) columnMeta(c *chunkMeta) {
 			c.bloomOff = r.varint()
 		case id == 15 && typ == tI32:
 			c.bloomLen = r.i32()
+		case id == 16 && typ == tStruct:
+			r.fields(func(id int16, typ byte) {
+				if id == 3 {
+					r.each(typ, tI64, func(n int) { c.depths = make([]int64, n) }, func(i int) { c.depths[i] = r.varint() })
+					return
+				}
+				r.skip(typ)
+			})
 		default:
 			r.skip(typ)
 		}

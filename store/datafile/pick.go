@@ -157,13 +157,10 @@ func (c *source) values(v *values, from, to int) (err error) {
 		if c.dict == nil || len(c.raw) == 0 {
 			return corruptf("a dictionary page is missing")
 		}
-		if !c.decoded {
-			if c.d.ix, err = appendIndexes(c.d.ix[:0], c.raw[1:], int(c.raw[0]), c.n, c.dict.n); err != nil {
-				return err
-			}
-			c.decoded = true
+		if c.d.ix, err = appendSome(c.d.ix[:0], c.raw[1:], int(c.raw[0]), c.n, c.dict.n, from, to); err != nil {
+			return err
 		}
-		return v.appendDict(c.dict, c.d.ix[from:to])
+		return v.appendDict(c.dict, c.d.ix)
 	}
 	if !c.decoded {
 		c.all = c.d.picking.vals.emptied(c.l.typ)

@@ -32,6 +32,9 @@ type leaf struct {
 	uint    bool
 }
 
+// inner reports whether the leaf is a field of a list's structs.
+func inner(l *leaf) bool { return l.rep > 0 && len(l.path) > 3 }
+
 const (
 	maxLeaves = 10000
 	maxLevel  = 100

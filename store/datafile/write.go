@@ -162,7 +162,7 @@ func newCore(l *layout) *core {
 	for i := range k.cols {
 		k.cols[i].leaf = l.leaves[i]
 		k.cols[i].top = l.top[i] != nil && l.top[i].Kind != schema.Binary
-		k.cols[i].inner = l.leaves[i].rep > 0 && len(l.leaves[i].path) > 3
+		k.cols[i].inner = inner(l.leaves[i])
 	}
 	return k
 }
