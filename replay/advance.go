@@ -17,7 +17,7 @@ import (
 // those of tasks and groups of such rows. What comes out is equal to what OpenAt makes.
 func (s *Sampler) Advance(ctx context.Context, view *facts.View, ch *facts.Change, o Origin) (*Sampler, error) {
 	n := &Sampler{view: view, snap: view.Snapshot(), spec: s.spec, hash: s.hash, origin: o}
-	if ch == nil || ch.NewFrom != s.view.Rows() || s.spec.Unit == UnitBranch {
+	if ch == nil || ch.NewFrom != s.view.Rows() {
 		return OpenAt(ctx, view, *s.spec, o)
 	}
 	if err := n.prepare(ctx, s); err != nil {
@@ -83,8 +83,8 @@ func (a *advance) collect(ch *facts.Change) {
 			a.dirty[seq] = struct{}{}
 		}
 	}
-	differ(a.old.rules.match, a.now.rules.match, n, note)
-	differ(a.old.rules.require, a.now.rules.require, n, note)
+	a.old.rules.match.Differ(a.now.rules.match, note)
+	a.old.rules.require.Differ(a.now.rules.require, note)
 	if a.now.spec.Caps.Reuse > 0 {
 		a.now.origin.Uses.differ(a.old.origin.Uses, note)
 	}
@@ -99,18 +99,6 @@ func (a *advance) collect(ch *facts.Change) {
 	}
 	if a.old.rules.tasks != nil {
 		a.countTasks(note)
-	}
-}
-
-// differ calls note for the places below n that only one of two sets has.
-func differ(a, b *facts.Bits, n int64, note func(int64)) {
-	if a == b {
-		return
-	}
-	for seq := range n {
-		if a.Has(seq) != b.Has(seq) {
-			note(seq)
-		}
 	}
 }
 
@@ -168,11 +156,11 @@ func (a *advance) judge(ctx context.Context) error {
 	for _, seq := range again {
 		old.view.Read(seq, &r)
 		was := old.rules.place(&r)
-		if now.spec.Unit == UnitTrajectory && was.reason == drawable {
-			if old.pools[was.cell].Weight(uint32(seq)) == 0 {
+		if now.spec.Unit != UnitGroup && was.reason == drawable {
+			if first, _ := old.keysOf(seq); old.pools[was.cell].Weight(first) == 0 {
 				was.reason = weightZero
 			} else if now.view.Read(seq, &r); now.rules.place(&r).cell != was.cell {
-				a.pool(was.cell).Set(uint32(seq), 0, 0)
+				now.enterRow(a.pool(was.cell), &r, 0)
 			}
 		}
 		now.rows[was.reason]--
@@ -198,8 +186,11 @@ func (a *advance) enter(seq int64, vals values) {
 	v := now.verdict(&r, vals)
 	now.rows[v.reason]++
 	now.admit.set(seq, v.reason.eligible())
-	if now.spec.Unit == UnitTrajectory && v.cell >= 0 && now.pools[v.cell].Weight(uint32(seq)) != v.weight {
-		a.pool(v.cell).Set(uint32(seq), v.weight, 0)
+	if now.spec.Unit == UnitGroup || v.cell < 0 {
+		return
+	}
+	if first, _ := now.keysOf(seq); now.pools[v.cell].Weight(first) != v.weight {
+		now.enterRow(a.pool(v.cell), &r, v.weight)
 	}
 }
 

@@ -32,6 +32,7 @@ type Slot struct {
 	P32     uint64   // inclusion probability in 2^−32; law.One is 1
 	Weight  uint64   // fixed point, see law.Weight; where an order draws, law.One
 	N       int64    // candidates that it was drawn from
+	Import  float64  // importance weight; the greatest of the batch has 1
 	Uses    int32    // the most of its eligible members'
 	Members []Member // its rows in log order; one for a trajectory
 	Pad     bool     // members that stand for missing ones follow

@@ -338,6 +338,7 @@ func (d *drawing) done() *Batch {
 		slot.Pad = len(p.members) > 0 && p.members[len(p.members)-1].Pad
 		b.Slots = append(b.Slots, slot)
 	}
+	d.s.weighImportance(b)
 	b.Dry = d.shortages()
 	return b
 }

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -35,16 +36,80 @@ const (
 
 // Rows fetches the rows of a batch, slot by slot, members of a unit in log order:
 // columns of trajectories as named (nil: those of the spec), then the columns of
-// the draw. A batch without slots gives a record without rows.
+// the draw. A batch without slots gives a record without rows. Rows that were deleted
+// since are holes: null but for what the draw knows, with the reason in the column gone.
 func (s *Sampler) Rows(ctx context.Context, b *Batch, columns []string) (arrow.Record, error) {
 	if columns == nil {
 		columns = s.spec.Columns
 	}
-	stored, err := s.snap.Gather(ctx, s.Places(b), columns)
+	seqs := s.Places(b)
+	stored, err := s.snap.Gather(ctx, seqs, s.Stored(columns))
+	var gone map[int64]string
+	if fault.Is(err, fault.Gone) {
+		stored, gone, err = s.gatherAround(ctx, seqs, s.Stored(columns))
+	}
 	if err != nil {
 		return nil, fault.Wrap("fetch batch "+b.ID, err)
 	}
-	return beside(stored, s.Along(b, nil)), nil
+	return s.Finish(b, stored, columns, gone)
+}
+
+// Stored are the columns that have to be read so that Finish can give some.
+func (s *Sampler) Stored(columns []string) []string {
+	if s.spec.Unit != UnitBranch || slices.Contains(columns, "segments") {
+		return columns
+	}
+	return append(slices.Clone(columns), "segments")
+}
+
+// Finish makes the rows of a batch from what is stored at its Places: the columns of
+// Stored, of which those named stay, with null rows where gone has a reason.
+func (s *Sampler) Finish(b *Batch, stored arrow.Record, columns []string, gone map[int64]string) (arrow.Record, error) {
+	stored, err := s.cutPaths(b, stored)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(columns); n < int(stored.NumCols()) {
+		stored = array.NewRecord(arrow.NewSchema(stored.Schema().Fields()[:n], nil), stored.Columns()[:n], stored.NumRows())
+	}
+	return beside(stored, s.Along(b, gone)), nil
+}
+
+// gatherAround fetches rows of which some were deleted.
+func (s *Sampler) gatherAround(ctx context.Context, seqs []int64, columns []string) (arrow.Record, map[int64]string, error) {
+	rows, err := s.snap.Gone(ctx, seqs)
+	if err != nil {
+		return nil, nil, err
+	}
+	gone := map[int64]string{}
+	for seq, row := range rows {
+		gone[seq] = row.Reason
+	}
+	there := slices.DeleteFunc(slices.Clone(seqs), func(seq int64) bool { _, is := gone[seq]; return is })
+	stored, err := s.snap.Gather(ctx, there, columns)
+	if err != nil {
+		return nil, nil, err
+	}
+	fields := slices.Clone(stored.Schema().Fields())
+	cols := make([]arrow.Array, stored.NumCols())
+	for c, col := range stored.Columns() {
+		fields[c].Nullable = true
+		var pieces []arrow.Array
+		from, at := 0, 0 // rows of col that are not yet in pieces, and that were passed
+		for _, seq := range seqs {
+			if _, is := gone[seq]; !is {
+				at++
+				continue
+			}
+			pieces = append(pieces, array.NewSlice(col, int64(from), int64(at)), array.MakeArrayOfNull(memory.DefaultAllocator, col.DataType(), 1))
+			from = at
+		}
+		pieces = append(pieces, array.NewSlice(col, int64(from), int64(at)))
+		if cols[c], err = array.Concatenate(pieces, memory.DefaultAllocator); err != nil {
+			return nil, nil, fault.WrapAs(fault.Internal, "leave holes for deleted rows", err)
+		}
+	}
+	return array.NewRecord(arrow.NewSchema(fields, nil), cols, int64(len(seqs))), gone, nil
 }
 
 // Places are the places of the rows that a batch brings, in the order of Rows.
@@ -71,12 +136,10 @@ func beside(a, b arrow.Record) arrow.Record {
 }
 
 // Along is the columns of the draw, for the rows of a batch in the order of Rows,
-// without reading the lake. The batch must be one of this sampler, or a part of one
-// (some of its slots): slots are numbered, and importance weights scaled, within what is
-// given. gone says why rows are no longer there, by place; nil: all are.
+// without reading the lake. The batch must be one of this sampler, or some of the slots of
+// one, which are numbered anew. gone says why rows are no longer there, by place; nil: all are.
 func (s *Sampler) Along(b *Batch, gone map[int64]string) arrow.Record {
 	a := newAlong()
-	weights := s.ImportanceWeights(b)
 	stats := map[uint32]groupStats{}
 	var r facts.Row
 	for i, slot := range b.Slots {
@@ -88,7 +151,7 @@ func (s *Sampler) Along(b *Batch, gone map[int64]string) arrow.Record {
 			a.slots.Append(int32(i))
 			a.strata.Append(slot.Stratum)
 			a.inclusion.Append(slot.Probability())
-			a.importance.Append(weights[i])
+			a.importance.Append(slot.Import)
 			a.eligible.Append(m.Eligible)
 			s.appendAges(a, &r)
 			appendUses(a.uses, m.Uses)
@@ -104,14 +167,16 @@ func (s *Sampler) Along(b *Batch, gone map[int64]string) arrow.Record {
 	return a.record()
 }
 
-// ImportanceWeights are what a loss multiplies the slots of a batch with, see
+// weighImportance says what a loss multiplies the slots of a batch with, see
 // law.ImportanceWeights.
-func (s *Sampler) ImportanceWeights(b *Batch) []float64 {
+func (s *Sampler) weighImportance(b *Batch) {
 	n, p := make([]int64, len(b.Slots)), make([]uint64, len(b.Slots))
 	for i, slot := range b.Slots {
 		n[i], p[i] = slot.N, slot.P32
 	}
-	return law.ImportanceWeights(n, p, s.spec.Beta)
+	for i, w := range law.ImportanceWeights(n, p, s.spec.Beta) {
+		b.Slots[i].Import = w
+	}
 }
 
 // along builds the columns of the draw.
@@ -178,21 +243,26 @@ func appendUses(to *array.Int32Builder, uses int32) {
 	to.Append(uses)
 }
 
-// appendRollout says how many rows the row's rollout became: one rollout counts
-// once however many they are.
+// appendRollout says how many rows the row's rollout became, or branches where
+// those are drawn: one rollout counts once however many they are.
 func (s *Sampler) appendRollout(a *along, r *facts.Row, m Member) {
-	rows, index := int32(1), int32(0)
+	rows, index := 0, 0
+	all := []int64{r.Seq}
 	if r.Episode != 0 {
-		all := s.view.MembersOf(facts.Episode, r.Episode)
-		rows = int32(len(all))
-		for i, seq := range all {
-			if seq == r.Seq {
-				index = int32(i)
-			}
-		}
+		all = s.view.MembersOf(facts.Episode, r.Episode)
 	}
-	a.rolloutRows.Append(rows)
-	a.rowIndex.Append(index)
+	for _, seq := range all {
+		if seq == r.Seq {
+			index = rows + int(m.Path)
+		}
+		n := 1
+		if s.spec.Unit == UnitBranch {
+			_, n = s.forks.of(seq)
+		}
+		rows += n
+	}
+	a.rolloutRows.Append(int32(rows))
+	a.rowIndex.Append(int32(index))
 	if m.Pad {
 		a.rowWeight.Append(0)
 		return

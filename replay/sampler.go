@@ -37,6 +37,7 @@ type Sampler struct {
 	rules *rules
 	exprs *expressions
 	pools []*pool.Pool // by cell
+	forks forks        // rows with several branches, where those are the units
 	admit *marks       // eligible rows
 	pages []ages
 	rows  [reasons]int64      // rows by verdict
@@ -108,9 +109,6 @@ func (s *Sampler) prepare(ctx context.Context, prev *Sampler) (err error) {
 	if err := unsuited(s.view, *s.spec); err != nil {
 		return err
 	}
-	if s.view.Rows() > math.MaxUint32 {
-		return fault.New(fault.Exhausted, "open sampler", "%d places are more than a sampler holds", s.view.Rows())
-	}
 	if prev != nil {
 		s.exprs = prev.exprs
 	} else if s.exprs, err = newExpressions(s.spec); err != nil {
@@ -127,6 +125,19 @@ func (s *Sampler) prepare(ctx context.Context, prev *Sampler) (err error) {
 		s.schedule, s.fresh, s.parts = prev.schedule, prev.fresh, prev.parts
 	} else if err := s.share(shares); err != nil {
 		return err
+	}
+	if s.spec.Unit == UnitBranch {
+		var known forks
+		from := int64(0)
+		if prev != nil {
+			known, from = prev.forks, prev.view.Rows()
+		}
+		if s.forks, err = readForks(ctx, s.snap, known, from, s.view.Rows()); err != nil {
+			return err
+		}
+	}
+	if s.view.Rows()+s.forks.total() > math.MaxUint32 {
+		return fault.New(fault.Exhausted, "open sampler", "%d rows with %d more branches are more units than a sampler holds", s.view.Rows(), s.forks.total())
 	}
 	s.rules, err = newRules(ctx, s.view, s.spec, s.asOf, s.origin.Uses)
 	return err
@@ -199,7 +210,7 @@ func (s *Sampler) build(ctx context.Context) error {
 		s.rows[v.reason]++
 		s.admit.set(seq, v.reason.eligible())
 		if v.weight > 0 {
-			s.pools[v.cell].Set(uint32(seq), v.weight, 0)
+			s.enterRow(s.pools[v.cell], &r, v.weight)
 		}
 	}
 	if s.spec.Unit == UnitGroup {
@@ -214,7 +225,7 @@ func (s *Sampler) build(ctx context.Context) error {
 // verdict is that on a row as a unit of its own; where units are made of rows
 // their weights are not looked at one by one.
 func (s *Sampler) verdict(r *facts.Row, vals values) verdict {
-	if s.spec.Unit != UnitTrajectory {
+	if s.spec.Unit == UnitGroup {
 		return s.rules.place(r)
 	}
 	return s.rules.judge(r, vals.of(s.exprs, r.Seq))

@@ -60,8 +60,10 @@ func (s *Sampler) newSequence() *sequence {
 		}
 		for _, seq := range d.seqs {
 			if seq < s.view.Rows() {
-				key, cell := s.unitOf(seq)
-				q.rest(s, cell, key, until)
+				first, n, cell := s.unitsOf(seq)
+				for k := range n {
+					q.rest(cell, first+uint32(k), until)
+				}
 			}
 		}
 	}
@@ -69,7 +71,7 @@ func (s *Sampler) newSequence() *sequence {
 }
 
 // rest takes a unit out until a position.
-func (q *sequence) rest(s *Sampler, cell int, key uint32, until uint64) {
+func (q *sequence) rest(cell int, key uint32, until uint64) {
 	if cell < 0 {
 		return
 	}
@@ -170,11 +172,17 @@ func (q *sequence) use(s *Sampler, d *drawing) {
 	}
 	q.uses = q.uses.With(q.next, seqs, caps.Cooldown)
 	for _, p := range d.picks {
-		if caps.Reuse > 0 && s.leftOf(p.members, q.uses) < s.least() {
-			q.pool(p.cell).Set(p.cand.key, 0, 0)
-			q.pools[p.cell].Seal()
-		} else if caps.Cooldown > 0 {
-			q.rest(s, p.cell, p.cand.key, q.next+uint64(caps.Cooldown)+1)
+		first, n := p.cand.key, 1
+		if s.spec.Unit == UnitBranch { // the other branches are of the same row
+			first, n = s.keysOf(p.members[0].Seq)
+		}
+		for k := range n {
+			if caps.Reuse > 0 && s.leftOf(p.members, q.uses) < s.least() {
+				q.pool(p.cell).Set(first+uint32(k), 0, 0)
+				q.pools[p.cell].Seal()
+			} else if caps.Cooldown > 0 {
+				q.rest(p.cell, first+uint32(k), q.next+uint64(caps.Cooldown)+1)
+			}
 		}
 	}
 }
@@ -272,14 +280,15 @@ func (u *Uses) digest(h hash.Hash, first uint64, cooldown int64) (any bool) {
 	return any
 }
 
-// unitOf finds the unit that a row is drawn with; the cell is −1 if it is in none.
-func (s *Sampler) unitOf(seq int64) (key uint32, cell int) {
-	key = uint32(seq)
+// unitsOf finds the units that a row is drawn with: n keys from first on; the cell
+// is −1 if it is in none.
+func (s *Sampler) unitsOf(seq int64) (first uint32, n, cell int) {
 	var r facts.Row
 	s.view.Read(seq, &r)
 	if s.spec.Unit == UnitGroup && r.Group != 0 {
 		u, _ := s.placeGroup(r.Group)
-		return u.key, int(u.cell)
+		return u.key, 1, int(u.cell)
 	}
-	return key, int(s.rules.place(&r).cell)
+	first, n = s.keysOf(seq)
+	return first, n, int(s.rules.place(&r).cell)
 }

@@ -245,12 +245,14 @@ func (s *Sampler) newestFirst(p *pool.Pool) iter.Seq[candidate] {
 		var ready versionHeap
 		var r facts.Row
 		for i, page := range pages {
-			for c := range p.Between(uint32(page*pageRows), uint32(min((int64(page)+1)*pageRows, s.view.Rows()))) {
+			lo, _ := s.keysOf(int64(page) * pageRows)
+			hi, _ := s.keysOf(int64(page+1) * pageRows)
+			for c := range p.Between(lo, hi) {
 				s.view.Read(s.headOf(c.Key), &r)
 				heap.Push(&ready, versioned{candidate{key: c.Key, weight: c.Weight}, r.PolicyMax})
 			}
 			last := i+1 == len(pages)
-			if !last && s.spec.Unit != UnitTrajectory { // the first eligible row may be on another page
+			if !last && s.spec.Unit == UnitGroup { // the first eligible row may be on another page
 				continue
 			}
 			for len(ready) > 0 && (last || ready[0].version > s.pages[pages[i+1]].newest.hi) {
