@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/maphash"
-	"math/bits"
 	"sync"
 )
 
@@ -23,8 +22,7 @@ type dictionary struct {
 	bytes  []byte   // of all texts: shared length, own length, own bytes
 	blocks []uint64 // where every eighth text begins
 	last   []byte   // the newest text, packed
-	slots  []uint32 // codes by hash; 0 is free
-	tags   []uint8  // a piece of the hash for each slot
+	slots  []slot   // by hash, in whose order they stand
 	pack   []byte   // scratch
 	text   []byte   // scratch
 }
@@ -36,6 +34,9 @@ const (
 	hexText    = 1
 )
 
+// slot is a place of the hash table; code 0 is free.
+type slot struct{ hash, code uint32 }
+
 func newDictionary() *dictionary { return &dictionary{seed: maphash.MakeSeed()} }
 
 // code is the code of a text, which is added if it is new. The caller holds mu.
@@ -44,13 +45,13 @@ func (d *dictionary) code(text string) uint32 {
 		d.grow()
 	}
 	d.pack = packText(d.pack[:0], text)
-	h := maphash.Bytes(d.seed, d.pack)
+	h := d.hash(d.pack)
 	at, code := d.find(h, d.pack, &d.text)
 	if code != 0 {
 		return code
 	}
 	d.add(d.pack)
-	d.slots[at], d.tags[at] = uint32(d.n), uint8(h)
+	d.slots[at] = slot{h, uint32(d.n)}
 	return uint32(d.n)
 }
 
@@ -63,7 +64,7 @@ func (d *dictionary) lookup(text string) uint32 {
 	}
 	var scratch []byte
 	packed := packText(nil, text)
-	_, code := d.find(maphash.Bytes(d.seed, packed), packed, &scratch)
+	_, code := d.find(d.hash(packed), packed, &scratch)
 	return code
 }
 
@@ -87,28 +88,27 @@ func (d *dictionary) len() int {
 func (d *dictionary) size() int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return int64(cap(d.bytes) + 8*cap(d.blocks) + 4*cap(d.slots) + cap(d.tags))
+	return int64(cap(d.bytes) + 8*cap(d.blocks) + 8*cap(d.slots))
 }
 
-// find is the slot of a packed text and its hash, with its code, or a free one and
-// 0. The hash's high bits choose the slot, its low bits are the tag.
-func (d *dictionary) find(h uint64, packed []byte, scratch *[]byte) (at int, code uint32) {
-	for at = d.slot(h); d.slots[at] != 0; at = d.after(at) {
-		if d.tags[at] != uint8(h) {
+func (d *dictionary) hash(packed []byte) uint32 { return uint32(maphash.Bytes(d.seed, packed) >> 32) }
+
+// find is the slot of a packed text with a hash, and its code, or a free one and 0.
+func (d *dictionary) find(h uint32, packed []byte, scratch *[]byte) (at int, code uint32) {
+	for at = d.first(h); d.slots[at].code != 0; at = d.after(at) {
+		s := d.slots[at]
+		if s.hash != h {
 			continue
 		}
-		code := d.slots[at]
-		if *scratch = d.read((*scratch)[:0], int(code-1)); bytes.Equal(*scratch, packed) {
-			return at, code
+		if *scratch = d.read((*scratch)[:0], int(s.code-1)); bytes.Equal(*scratch, packed) {
+			return at, s.code
 		}
 	}
 	return at, 0
 }
 
-func (d *dictionary) slot(h uint64) int {
-	at, _ := bits.Mul64(h, uint64(len(d.slots)))
-	return int(at)
-}
+// first is the slot at which a hash begins to look.
+func (d *dictionary) first(h uint32) int { return int(uint64(h) * uint64(len(d.slots)) >> 32) }
 
 func (d *dictionary) after(at int) int {
 	if at++; at == len(d.slots) {
@@ -117,20 +117,20 @@ func (d *dictionary) after(at int) int {
 	return at
 }
 
-// grow makes room for more texts.
+// grow makes room for more texts. Slots stand in the order of hashes, so that both
+// tables are walked from front to back.
 func (d *dictionary) grow() {
-	n := max(64, len(d.slots)*3/2)
-	d.slots, d.tags = make([]uint32, n), make([]uint8, n)
-	var text []byte
-	pos := uint64(0)
-	for i := range d.n {
-		text, pos = d.next(text, pos)
-		h := maphash.Bytes(d.seed, text)
-		at := d.slot(h)
-		for d.slots[at] != 0 {
+	old := d.slots
+	d.slots = make([]slot, max(64, len(old)*3/2))
+	for _, s := range old {
+		if s.code == 0 {
+			continue
+		}
+		at := d.first(s.hash)
+		for d.slots[at].code != 0 {
 			at = d.after(at)
 		}
-		d.slots[at], d.tags[at] = uint32(i+1), uint8(h)
+		d.slots[at] = s
 	}
 }
 

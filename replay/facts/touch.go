@@ -3,13 +3,17 @@ package facts
 import (
 	"context"
 	"math"
+	"slices"
 
-	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+
+	"trajlake/schema/fault"
+	"trajlake/store"
 )
 
 const (
-	// touchShare: from one touched row in so many on, all rows are read again.
+	// touchShare: from one row in so many on of which more must be read than
+	// annotations say, all rows are read again.
 	touchShare = 4
 	// touchBatch bounds the rows of one read.
 	touchBatch = 1 << 15
@@ -19,29 +23,27 @@ const (
 // lists the places of rows that were annotated, and of those whose facts, as far
 // as v holds them, changed.
 func (w *View) touch(ctx context.Context, v *View) (seqs, changed []int64, err error) {
-	seqs, err = w.snap.Touched(ctx, v.snap)
-	if err != nil || len(seqs) == 0 {
+	rows, err := w.snap.TouchedRows(ctx, v.snap)
+	if err != nil || len(rows) == 0 {
 		return nil, nil, err
 	}
-	if int64(len(seqs)) > v.rows/touchShare {
+	for i := range rows {
+		seqs = append(seqs, rows[i].Seq)
+	}
+	p := &patching{w: w, rows: v.rows, seqs: seqs}
+	family := p.values(v, rows)
+	if int64(len(family)) > v.rows/touchShare {
 		if err := w.load(ctx, loading{need: v.has & foldedSets, pages: true}, 0, v.rows); err != nil {
 			return nil, nil, err
 		}
 		return seqs, w.differing(v, seqs), nil
 	}
-	for lo := 0; lo < len(seqs); lo += touchBatch {
-		batch := seqs[lo:min(lo+touchBatch, len(seqs))]
-		rec, err := w.snap.Gather(ctx, batch, foldedNames(v.has))
-		if err != nil {
+	for lo := 0; lo < len(family); lo += touchBatch {
+		if err := p.read(ctx, v.has, family[lo:min(lo+touchBatch, len(family))]); err != nil {
 			return nil, nil, err
 		}
-		p := &patching{w: w, rows: v.rows, seqs: batch}
-		if err := p.values(rec); err != nil {
-			return nil, nil, err
-		}
-		changed = append(changed, p.apply()...)
 	}
-	return seqs, changed, nil
+	return seqs, p.apply(), nil
 }
 
 // differing keeps the places whose folded facts are not those of v.
@@ -69,21 +71,74 @@ type patching struct {
 	seqs        []int64
 	folded      [3][]float64 // nil: not held
 	quarantined []bool
+	absent      []bool
 	coder       coder
 	scratch     []float64
 }
 
-// values takes the new values from a record of foldedNames.
-func (p *patching) values(rec arrow.Record) error {
-	p.quarantined = make([]bool, len(p.seqs))
+// values takes the new values from what annotations say, and lists the rows for
+// which that is not enough: whether they are quarantined depends on others, or
+// they were deleted.
+func (p *patching) values(v *View, rows []store.TouchedRow) (family []int) {
+	for k, c := range foldedColumns {
+		if v.has&c.set != 0 {
+			p.folded[k] = make([]float64, len(rows))
+		}
+	}
+	set := func(k, i int, x float64) {
+		if p.folded[k] != nil {
+			p.folded[k][i] = x
+		}
+	}
+	p.quarantined, p.absent = make([]bool, len(rows)), make([]bool, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		page := v.pages[r.Seq>>pageBits]
+		p.quarantined[i], p.absent[i] = bitAt(page.quarantined, int(r.Seq&pageMask)), bitAt(page.absent, int(r.Seq&pageMask))
+		reward := r.Reward
+		if !r.Scored && v.has&Reward != 0 {
+			reward = v.chunks[r.Seq>>chunkBits].raw.get(int(r.Seq & chunkMask))
+		}
+		set(foldReward, i, reward)
+		set(foldPriority, i, r.Priority)
+		set(foldAdvantage, i, r.Advantage)
+		if r.Family {
+			family = append(family, i)
+		}
+	}
+	return family
+}
+
+// read takes the new values of some rows from the lake.
+func (p *patching) read(ctx context.Context, has Set, rows []int) error {
+	seqs := make([]int64, len(rows))
+	for k, i := range rows {
+		seqs[k] = p.seqs[i]
+	}
+	rec, err := p.w.snap.Gather(ctx, seqs, foldedNames(has))
+	if fault.Is(err, fault.Gone) {
+		if len(rows) == 1 {
+			p.absent[rows[0]] = true
+			return nil
+		}
+		half := len(rows) / 2 // few rows are deleted, so that few halves fail
+		if err := p.read(ctx, has, rows[:half]); err != nil {
+			return err
+		}
+		return p.read(ctx, has, rows[half:])
+	}
+	if err != nil {
+		return err
+	}
 	for c := range int(rec.NumCols()) {
-		if rec.ColumnName(c) == "quarantined" {
+		name := rec.ColumnName(c)
+		if name == "quarantined" {
 			b, ok := rec.Column(c).(*array.Boolean)
 			if !ok {
 				return wrongType(rec, c)
 			}
-			for i := range p.quarantined {
-				p.quarantined[i] = b.IsValid(i) && b.Value(i)
+			for k, i := range rows {
+				p.quarantined[i] = b.IsValid(k) && b.Value(k)
 			}
 			continue
 		}
@@ -91,15 +146,10 @@ func (p *patching) values(rec arrow.Record) error {
 		if !ok {
 			return wrongType(rec, c)
 		}
-		values := append([]float64(nil), d.Float64Values()...)
-		for i := range values {
-			if d.IsNull(i) {
-				values[i] = math.NaN()
-			}
-		}
-		for k, f := range foldedColumns {
-			if f.name == rec.ColumnName(c) {
-				p.folded[k] = values
+		at := slices.IndexFunc(foldedColumns[:], func(f column) bool { return f.name == name })
+		for k, i := range rows {
+			if p.folded[at][i] = math.NaN(); d.IsValid(k) {
+				p.folded[at][i] = d.Value(k)
 			}
 		}
 	}
@@ -151,7 +201,8 @@ func (p *patching) page(at int64, lo, hi int) (changed []int64) {
 			fresh.setColumn(k, p.patched(d, shift, n, values, lo, hi))
 		}
 	}
-	p.patchQuarantine(&fresh, differs, lo, hi)
+	fresh.quarantined = p.patchBits(fresh.quarantined, p.quarantined, differs, lo, hi)
+	fresh.absent = p.patchBits(fresh.absent, p.absent, differs, lo, hi)
 	for i, d := range differs {
 		if d {
 			changed = append(changed, p.seqs[lo+i])
@@ -191,20 +242,19 @@ func (p *patching) patched(d *doubles, shift, n int, values []float64, lo, hi in
 	return &out
 }
 
-// patchQuarantine sets the quarantine bits of rows [lo, hi).
-func (p *patching) patchQuarantine(fresh *page, differs []bool, lo, hi int) {
+// patchBits sets the bits of rows [lo, hi) in a copy of words, if they differ.
+func (p *patching) patchBits(words []uint64, values, differs []bool, lo, hi int) []uint64 {
 	copied := false
 	for i := lo; i < hi; i++ {
 		k := int(p.seqs[i] & pageMask)
-		if bitAt(fresh.quarantined, k) == p.quarantined[i] {
+		if bitAt(words, k) == values[i] {
 			continue
 		}
 		if !copied {
-			fresh.quarantined = append(make([]uint64, 0, pageRows/64), fresh.quarantined...)
-			fresh.quarantined = fresh.quarantined[:pageRows/64]
-			copied = true
+			words, copied = append(make([]uint64, 0, pageRows/64), words...)[:pageRows/64], true
 		}
-		fresh.quarantined[k/64] ^= 1 << (k % 64)
+		words[k/64] ^= 1 << (k % 64)
 		differs[i-lo] = true
 	}
+	return words
 }
