@@ -103,10 +103,36 @@ func commitRows[T any](ctx context.Context, l *Lake, ident *identity[T], rows []
 	if l.noteNotDurable(err) || err != nil {
 		return nil, attempts, fault.Wrap(op, err)
 	}
+	if err := l.settle(ctx, ident.table, receipts); err != nil {
+		l.noteNotDurable(err)
+		return nil, attempts, putError(op, err)
+	}
 	if err := l.writable(op); err != nil { // a flush failed meanwhile: what was read may vanish
 		return nil, attempts, err
 	}
 	return receipts, attempts, nil
+}
+
+// settle makes the versions durable that duplicates are answered from: who
+// committed one may have made it visible and not flushed it yet. It flushes once
+// for each newest version; what this process committed is flushed already. The
+// caller holds writeMu.
+func (l *Lake) settle(ctx context.Context, t *schema.Table, receipts []Receipt) error {
+	newest := int64(-1)
+	for _, r := range receipts {
+		if r.Status == Duplicate {
+			newest = max(newest, r.Version)
+		}
+	}
+	if have, ok := l.settled[t.Name]; newest < 0 || ok && newest <= have {
+		return nil
+	}
+	seen := l.logs[t.Name].Head().Version
+	if err := blob.Settle(ctx, l.bucket, t.Name+"/_delta_log"); err != nil {
+		return err
+	}
+	l.settled[t.Name] = max(seen, newest)
+	return nil
 }
 
 // run answers every row; the caller holds writeMu.
@@ -393,6 +419,7 @@ func putError(op string, err error) error {
 
 // finish answers the committed rows and feeds the index.
 func (a *appending[T]) finish(ctx context.Context, res delta.Result) error {
+	a.l.settled[a.ident.table.Name] = res.Version // with all before it: they stand in one directory
 	var items []index.Item
 	lo := res.State.NextSeq
 	for _, f := range a.files {

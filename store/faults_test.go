@@ -233,3 +233,57 @@ func TestLostRaceReadsNoDataFile(t *testing.T) {
 		t.Errorf("receipts %+v", r)
 	}
 }
+
+// settling counts what is made durable for others.
+type settling struct {
+	blob.Bucket
+	dirs []string
+	err  error
+}
+
+func (s *settling) Settle(_ context.Context, dir string) error {
+	s.dirs = append(s.dirs, dir)
+	return s.err
+}
+
+// TestDuplicatesAreSettled: a version of another process is made durable before a
+// duplicate is answered from it, once; one's own is durable.
+func TestDuplicatesAreSettled(t *testing.T) {
+	mem := blob.NewMemory()
+	other := testlake.On(t, mem, t.TempDir())
+	s := &settling{Bucket: mem}
+	l, err := store.OpenBucket(ctx, s, "test", &store.Options{IndexDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	again := func(l *store.Lake, name string, dups, settled int) {
+		t.Helper()
+		r := mustAppend(t, l, testlake.Rows(l, name, 2, 1))
+		if _, d, _ := statuses(r); d != dups {
+			t.Errorf("%s: %d duplicates of %d: %+v", name, d, dups, r)
+		}
+		if len(s.dirs) != settled || settled > 0 && s.dirs[settled-1] != "trajectories/_delta_log" {
+			t.Errorf("%s: settled %q, want %d times", name, s.dirs, settled)
+		}
+	}
+	again(l, "mine", 0, 0)
+	again(l, "mine", 2, 0)
+	again(other, "a", 0, 0)
+	again(other, "b", 0, 0)
+	head(t, l)
+	again(l, "a", 2, 1)
+	again(l, "b", 2, 1)
+	again(other, "c", 0, 1)
+	again(l, "d", 0, 1)
+	again(l, "c", 2, 1) // older than what this process committed
+	again(other, "e", 0, 1)
+	s.err = fmt.Errorf("settle: %w", blob.ErrNotDurable)
+	head(t, l)
+	if r, err := l.Append(ctx, testlake.Rows(l, "e", 2, 1)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("duplicates of a version that is not durable are answered: %+v %v", r, err)
+	}
+	if !errors.Is(l.Err(), blob.ErrNotDurable) {
+		t.Errorf("Err() = %v", l.Err())
+	}
+}

@@ -65,6 +65,7 @@ type Lake struct {
 
 	writeMu sync.Mutex // one commit to a table with identity at a time
 	ids     indexHolder
+	settled map[string]int64 // by table: the version up to which all is known to be durable; under writeMu
 
 	schemas struct {
 		mu      sync.Mutex
@@ -126,7 +127,7 @@ func openError(url string, err error) error {
 // OpenBucket opens the lake in b. canonical is the URL under which the index is
 // kept. The lake takes b over and closes it.
 func OpenBucket(ctx context.Context, b blob.Bucket, canonical string, o *Options) (*Lake, error) {
-	l := &Lake{url: canonical, bucket: b, logs: map[string]*delta.Log{}, broken: make(chan struct{})}
+	l := &Lake{url: canonical, bucket: b, logs: map[string]*delta.Log{}, settled: map[string]int64{}, broken: make(chan struct{})}
 	if o != nil {
 		l.opt = *o
 	}
