@@ -15,9 +15,9 @@ import (
 	"trajlake/schema/where"
 )
 
-// holding is where a view has a column of predicates: the facts it belongs to.
-// The second result is false for columns that no view has.
-func holding(name string) (Set, bool) {
+// Holding is the facts that a column of predicates belongs to, 0 for columns that
+// every view has. ok is false for columns that no view has.
+func Holding(name string) (facts Set, ok bool) {
 	switch name {
 	case "quarantined", "row_seq":
 		return 0, true
@@ -40,7 +40,7 @@ func holding(name string) (Set, bool) {
 // holds reports whether the view has all the columns.
 func (v *View) holds(names []string) bool {
 	for _, name := range names {
-		if set, ok := holding(name); !ok || !v.Has(set) {
+		if set, ok := Holding(name); !ok || !v.Has(set) {
 			return false
 		}
 	}
@@ -163,6 +163,17 @@ func (v *View) longsOf(c int, seqs []int64) arrow.Array {
 	b := array.NewInt64Builder(mem)
 	b.AppendValues(values, valid)
 	return b.NewArray()
+}
+
+// Table makes a record of columns as predicates and weights name them, as the
+// snapshot has them, for the rows at some places; absent rows must not be among
+// them. Nothing is read from the lake: ok is false when the view does not hold one
+// of the columns (see Holding).
+func (v *View) Table(columns []string, seqs []int64) (rec arrow.Record, ok bool) {
+	if !v.holds(columns) {
+		return nil, false
+	}
+	return v.record(columns, seqs), true
 }
 
 // record makes a record of held columns for some places.

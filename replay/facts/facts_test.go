@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -170,6 +171,52 @@ func parse(t testing.TB, text string) *where.Expr {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// TestTable compares what a view holds with what a scan reads, type by type.
+func TestTable(t *testing.T) {
+	l := testlake.Open(t)
+	w := &world{t: t, r: rand.New(rand.NewPCG(5, 5)), lake: l}
+	w.append(80)
+	w.annotate(60)
+	v := openView(t, head(t, l), All)
+	var names []string
+	for _, c := range where.FoldedColumns() {
+		if _, ok := Holding(c.Name); ok {
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) != 23 {
+		t.Errorf("held columns: %v", names)
+	}
+	var seqs []int64
+	for i := range v.Rows() {
+		seqs = append(seqs, i)
+	}
+	got, ok := v.Table(names, seqs)
+	if !ok {
+		t.Fatal("the view does not hold its columns")
+	}
+	at := 0
+	for rec, err := range v.Snapshot().Scan(context.Background(), store.ScanOptions{Columns: names}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for c, name := range names {
+			for i := range int(rec.NumRows()) {
+				if a, b := got.Column(c).ValueStr(at+i), rec.Column(c).ValueStr(i); a != b {
+					t.Fatalf("%s of row %d: %s, want %s", name, at+i, a, b)
+				}
+			}
+		}
+		at += int(rec.NumRows())
+	}
+	if _, ok := v.Table([]string{"effort", "model"}, seqs); ok {
+		t.Error("a column that no view has")
+	}
+	if _, ok := openView(t, v.Snapshot(), Effort).Table([]string{"mode"}, seqs); ok {
+		t.Error("a column that this view does not have")
+	}
 }
 
 func TestRequire(t *testing.T) {
