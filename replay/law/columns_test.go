@@ -51,6 +51,28 @@ func TestColumnsEqualNaive(t *testing.T) {
 	}
 }
 
+// TestColumnsWithGaps: candidates at places with gaps, beside the same ones one by one.
+func TestColumnsWithGaps(t *testing.T) {
+	r := random(t, 19)
+	for range 50 {
+		candidates := population(r, r.IntN(400))
+		ids, weights, offsets := make([]uint64, len(candidates)), make([]uint64, len(candidates)), make([]uint16, len(candidates))
+		for i := range candidates {
+			if i > 0 {
+				offsets[i] = offsets[i-1] + uint16(1+r.IntN(100))
+			}
+			candidates[i].Seq = 7000 + int64(offsets[i])
+			ids[i], weights[i] = candidates[i].ID64, candidates[i].Weight
+		}
+		seed, k := r.Uint64(), r.IntN(40)
+		d := NewDrawer(seed, 6, k)
+		d.AddAt(ids, weights, 7000, offsets)
+		if got, want := d.Result(), naiveDraw(candidates, seed, 6, k); !slices.Equal(got, want) {
+			t.Fatalf("seed %d k %d of %d:\n got %+v\nwant %+v", seed, k, len(candidates), got, want)
+		}
+	}
+}
+
 // TestBarRejectsNoWinner draws few of many, so that the bar decides, from weights
 // of every size and from equal ones.
 func TestBarRejectsNoWinner(t *testing.T) {

@@ -111,6 +111,21 @@ func (d *Drawer) AddRun(ids, weights []uint64, seq int64) {
 	}
 }
 
+// AddAt is AddRun of candidates whose places have gaps: candidate i stands at
+// seq + offsets[i]. All columns have one length.
+func (d *Drawer) AddAt(ids, weights []uint64, seq int64, offsets []uint16) {
+	first := d.n
+	d.n += len(ids)
+	weights, offsets = weights[:len(ids)], offsets[:len(ids)]
+	for i, id := range ids {
+		u := uniform(id, d.base)
+		if hi, _ := bits.Mul64(weights[i], d.bar); hi < -u>>d.shift {
+			continue
+		}
+		d.look(first+i, u, weights[i], seq+int64(offsets[i]))
+	}
+}
+
 // look compares a candidate that cleared the bar with those that are kept.
 func (d *Drawer) look(i int, u, weight uint64, seq int64) {
 	if weight == 0 {
