@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"runtime"
 	"syscall"
@@ -119,5 +120,57 @@ func BenchmarkAnnotate(b *testing.B) {
 			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "annotations/s")
 			b.ReportMetric(float64(busy.Nanoseconds())/float64(n)/float64(b.N), "cpu-ns/annotation")
 		})
+	}
+}
+
+// BenchmarkTouched lists the rows of a write-back to 200,000 trajectories: the
+// first time, when their places are looked up in the index or found by reading
+// ids, and when they are known.
+func BenchmarkTouched(b *testing.B) {
+	const n = 200_000
+	ctx := context.Background()
+	l := openForBench(b)
+	rows := make([]*schema.Trajectory, n)
+	for i := range rows {
+		id := fmt.Sprintf("t%d", i)
+		sum := sha256.Sum256([]byte(id))
+		rows[i] = &schema.Trajectory{TrajectoryID: id, SourceDigest: sum[:], ContentHash: sum[:]}
+	}
+	if _, err := l.Append(ctx, rows); err != nil {
+		b.Fatal(err)
+	}
+	since, err := l.Head(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	round := 0
+	for _, c := range []struct {
+		name  string
+		notes int
+		known bool
+	}{{"index", 256, false}, {"index", 4096, false}, {"scan", 100_000, false}, {"known", 256, true}, {"known", 100_000, true}} {
+		round++
+		_, s, err := l.Annotate(ctx, priorities(c.notes, round))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("%s/%d", c.name, c.notes), func(b *testing.B) {
+			for range b.N {
+				b.StopTimer()
+				if !c.known {
+					l.folds.states = nil
+					s.folded.Store(nil)
+				}
+				if _, err := s.fold(ctx); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				got, err := s.TouchedRows(ctx, since)
+				if err != nil || len(got) != c.notes {
+					b.Fatalf("%d rows, %v", len(got), err)
+				}
+			}
+		})
+		since = s
 	}
 }
