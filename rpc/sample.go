@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -22,15 +21,13 @@ type BatchInfo struct {
 	Rows []json.RawMessage `json:"rows"` // objects: facts and the columns of the draw
 }
 
-// factColumns are the columns of trajectories that every batch carries.
-var factColumns = []string{"trajectory_id", "task_id", "effort", "reward"}
-
 // drawn is one batch, or a rank's slice of it, and where it came from.
 type drawn struct {
 	sampler *replay.Sampler
 	batch   *replay.Batch
 	units   int             // of the whole batch: 0 says that nothing can be drawn at all
 	waited  []replay.Waited // of a stream
+	fetch   *replay.Fetcher
 }
 
 // draw does what Sample and batch tickets have in common.
@@ -57,7 +54,7 @@ func (s *Server) draw(ctx context.Context, text []byte, position uint64, ref str
 	if err != nil {
 		return nil, err
 	}
-	d := &drawn{sampler: sampler, batch: b, units: len(b.Slots)}
+	d := &drawn{sampler: sampler, batch: b, units: len(b.Slots), fetch: s.fetch}
 	return d, d.cut(rank, world)
 }
 
@@ -85,19 +82,9 @@ func (s *Server) sampler(ctx context.Context, spec replay.Spec, ref string) (*re
 	return s.samplers.open(ctx, snap, spec)
 }
 
-// record fetches the rows: columns (nil: the spec's), then the facts that are not
-// among them, then the columns of the draw. Its metadata says which batch it is.
+// record fetches the rows: see replay.Fetcher. Its metadata says which batch it is.
 func (d *drawn) record(ctx context.Context, columns []string) (arrow.Record, error) {
-	if columns == nil {
-		columns = d.sampler.Spec().Columns
-	}
-	all := slices.Clone(columns)
-	for _, c := range factColumns {
-		if !slices.Contains(all, c) {
-			all = append(all, c)
-		}
-	}
-	rec, err := d.sampler.Rows(ctx, d.batch, all)
+	rec, err := d.fetch.Rows(ctx, d.sampler, d.batch, columns)
 	if err != nil {
 		return nil, err
 	}

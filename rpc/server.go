@@ -22,6 +22,7 @@ import (
 
 	"trajlake/ingest"
 	"trajlake/replay"
+	"trajlake/replay/pack"
 	"trajlake/rpc/rpcpb"
 	"trajlake/schema/fault"
 	"trajlake/store"
@@ -47,6 +48,8 @@ type Options struct {
 	MaxBatchBytes   int64         // of a batch that is sent as one record batch; 0 = 64 MB
 	MaxStreams      uint32        // calls at a time on one connection; 0 = 256
 	RowStall        time.Duration // longest pause between two pieces of a row; 0 = 1 min
+	RowCacheDir     string        // of the local cache of rows; "" = the system's folder for temporary files
+	RowCacheBytes   int64         // its size on disk; 0 = 4 GiB, below 0 = none
 	Logger          *slog.Logger  // nil = discard
 }
 
@@ -97,6 +100,7 @@ type Server struct {
 	once     sync.Once
 	readers  sync.WaitGroup // goroutines that read append streams
 	samplers samplers
+	fetch    *replay.Fetcher
 	streams  StreamView // without an engine where the role of replay is not served
 }
 
@@ -104,8 +108,9 @@ type Server struct {
 func New(lake *store.Lake, ing *ingest.Ingester, o *Options) *Server {
 	s := &Server{lake: lake, ing: ing, opt: o.withDefaults(), drain: make(chan struct{}), health: health.NewServer()}
 	s.inflight = semaphore.NewWeighted(s.opt.InFlightBytes)
+	s.fetch = replay.NewFetcher(&pack.Options{Dir: s.opt.RowCacheDir, Limit: s.opt.RowCacheBytes})
 	if slices.Contains(s.opt.Roles, RoleReplay) {
-		s.streams = StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: s.opt.Logger}))
+		s.streams = StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: s.opt.Logger}), s.fetch)
 	}
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(s.opt.MaxMessageBytes+64<<10),
@@ -164,7 +169,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if e := s.streams.Engine; e != nil {
 		err = errors.Join(err, e.Close(ctx))
 	}
-	return err
+	return errors.Join(err, s.fetch.Close())
 }
 
 // draining reports whether Shutdown was called.

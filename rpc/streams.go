@@ -130,7 +130,7 @@ func (s *Server) drawStream(ctx context.Context, req replay.BatchRequest) (*draw
 	if err != nil {
 		return nil, err
 	}
-	d := drawnOf(got)
+	d := drawnOf(got, s.fetch)
 	return d, d.cut(req.Rank, req.World)
 }
 
@@ -144,7 +144,7 @@ func (s *Server) refetch(ctx context.Context, id string) (*drawn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return drawnOf(got), nil
+	return drawnOf(got, s.fetch), nil
 }
 
 // Draw implements the service.

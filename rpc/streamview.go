@@ -40,10 +40,13 @@ type StreamLine struct {
 type StreamView struct {
 	Engine *replay.Engine
 	lake   *store.Lake
+	fetch  *replay.Fetcher
 }
 
-// StreamsOf are the streams of an engine over lake.
-func StreamsOf(lake *store.Lake, e *replay.Engine) StreamView { return StreamView{e, lake} }
+// StreamsOf are the streams of an engine over lake; fetch reads the rows.
+func StreamsOf(lake *store.Lake, e *replay.Engine, fetch *replay.Fetcher) StreamView {
+	return StreamView{e, lake, fetch}
+}
 
 // CreateStream stores a stream; spec is YAML or JSON, not filled in.
 func (s StreamView) CreateStream(ctx context.Context, name string, spec []byte) (StreamInfo, error) {
@@ -104,7 +107,7 @@ func (s StreamView) DrawStream(ctx context.Context, r replay.BatchRequest) (Batc
 	if err != nil {
 		return BatchInfo{}, err
 	}
-	d := drawnOf(got)
+	d := drawnOf(got, s.fetch)
 	if err := d.cut(r.Rank, r.World); err != nil {
 		return BatchInfo{}, err
 	}
@@ -170,8 +173,8 @@ func (s StreamView) LedgerDiff(ctx context.Context, runA, runB string) (replay.L
 }
 
 // drawnOf is a batch of a stream on its way out.
-func drawnOf(got *replay.Drawn) *drawn {
-	return &drawn{sampler: got.Sampler, batch: got.Batch, units: len(got.Slots), waited: got.Waited}
+func drawnOf(got *replay.Drawn, fetch *replay.Fetcher) *drawn {
+	return &drawn{sampler: got.Sampler, batch: got.Batch, units: len(got.Slots), waited: got.Waited, fetch: fetch}
 }
 
 // info is a batch without its payload.

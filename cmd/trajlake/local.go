@@ -13,6 +13,7 @@ import (
 	"trajlake/ingest"
 	"trajlake/query"
 	"trajlake/replay"
+	"trajlake/replay/pack"
 	"trajlake/rpc"
 	"trajlake/schema"
 	"trajlake/schema/fault"
@@ -24,6 +25,7 @@ import (
 type local struct {
 	lake     *store.Lake
 	ingester *ingest.Ingester // nil until the lake is written to
+	fetch    *replay.Fetcher
 	rpc.StreamView
 }
 
@@ -32,7 +34,8 @@ func (a *app) openLocal(ctx context.Context, url string, want access) (backend, 
 	if err != nil {
 		return nil, err
 	}
-	l := &local{lake: lake, StreamView: rpc.StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: a.log}))}
+	l := &local{lake: lake, fetch: replay.NewFetcher(&pack.Options{Limit: -1})} // one batch or two: nothing to cache
+	l.StreamView = rpc.StreamsOf(lake, replay.NewEngine(lake, &replay.EngineOptions{Logger: a.log}), l.fetch)
 	if want != reading {
 		l.ingester = ingest.New(lake, &ingest.Options{Logger: a.log})
 	}
@@ -50,7 +53,7 @@ func (l *local) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
-	return errors.Join(err, l.Engine.Close(ctx), l.lake.Close())
+	return errors.Join(err, l.Engine.Close(ctx), l.fetch.Close(), l.lake.Close())
 }
 
 func placeOf(s *store.Snapshot) place { return place{s.Version(), s.Token()} }
@@ -129,10 +132,6 @@ func (l *local) Rows(ctx context.Context, ref, pred string, each func(*schema.Tr
 	return placeOf(s), nil
 }
 
-// batchFactColumns are in every batch, behind the columns asked for, as in those
-// of a server.
-var batchFactColumns = []string{"trajectory_id", "task_id", "effort", "reward"}
-
 func (l *local) Sample(ctx context.Context, spec replay.Spec, position uint64, columns []string) (*batch, error) {
 	s, err := replay.Resolve(ctx, l.lake, spec)
 	if err != nil {
@@ -146,16 +145,7 @@ func (l *local) Sample(ctx context.Context, spec replay.Spec, position uint64, c
 	if err != nil {
 		return nil, err
 	}
-	if columns == nil {
-		columns = spec.Columns
-	}
-	columns = slices.Clone(columns)
-	for _, c := range batchFactColumns {
-		if !slices.Contains(columns, c) {
-			columns = append(columns, c)
-		}
-	}
-	rec, err := sampler.Rows(ctx, b, columns)
+	rec, err := l.fetch.Rows(ctx, sampler, b, columns)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,8 @@ type serveFlags struct {
 	insecure bool
 	debug    string
 	fold     time.Duration
+	cacheDir string
+	cache    int64 // MiB
 }
 
 // ready is the line that serve --json prints when it answers calls.
@@ -72,6 +74,8 @@ tokens and no TLS, so whoever reaches the port may read and write the lake.`,
 	fl.StringSliceVar(&f.roles, "roles", rpc.Roles(), "what is served: "+strings.Join(rpc.Roles(), ", "))
 	fl.BoolVar(&f.insecure, "insecure-listen", false, "listen on an address that others can reach, without any protection")
 	fl.StringVar(&f.debug, "debug-listen", "", "serve profiles (pprof) over HTTP on this loopback HOST:PORT")
+	fl.StringVar(&f.cacheDir, "row-cache-dir", "", "folder for the local cache of rows that batches are made of; default the system's for temporary files")
+	fl.Int64Var(&f.cache, "row-cache", 4096, "size of that cache on disk, in MiB; 0 = none")
 	fl.DurationVar(&f.fold, "fold-every", 5*time.Second, "how often small files are folded and logs looked after; 0 = never")
 	return cmd
 }
@@ -131,7 +135,11 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 		ing = ingest.New(lake, &ingest.Options{Logger: a.log})
 		defer func() { err = errors.Join(err, ing.Close()) }()
 	}
-	s := rpc.New(lake, ing, &rpc.Options{Roles: f.roles, Version: thisBuild().Version, Logger: a.log})
+	cache := f.cache << 20
+	if cache == 0 {
+		cache = -1
+	}
+	s := rpc.New(lake, ing, &rpc.Options{Roles: f.roles, Version: thisBuild().Version, Logger: a.log, RowCacheDir: f.cacheDir, RowCacheBytes: cache})
 	return a.answer(ctx, lake, s, ln, f)
 }
 

@@ -174,6 +174,36 @@ func (c *column) plan(b []byte, n int) []byte {
 	return b[n:]
 }
 
+// null appends a run of one null.
+func (c *column) null(dst []byte) []byte {
+	dst = append(dst, noneValid)
+	switch {
+	case c.width > 0:
+		return append(dst, make([]byte, c.width)...)
+	case c.offsets != nil:
+		dst = append(dst, 0, 0, 0, 0)
+		if len(c.children) == 1 {
+			return c.children[0].none(dst)
+		}
+		return dst
+	case c.children != nil:
+		for _, f := range c.children {
+			dst = f.null(dst)
+		}
+		return dst
+	}
+	return append(dst, 0)
+}
+
+// none appends a run of no elements.
+func (c *column) none(dst []byte) []byte {
+	dst = append(dst, allValid)
+	for _, f := range c.children {
+		dst = f.none(dst)
+	}
+	return dst
+}
+
 // reserve makes room.
 func (c *column) reserve() {
 	switch {

@@ -26,6 +26,9 @@ type Options struct {
 	Limit int64  // of bytes on disk; 0 = 4 GiB, below 0 = no cache
 }
 
+// Null stands among places for a row of nulls.
+const Null = int64(-1)
+
 // defaultLimit is the greatest size of the files together.
 const defaultLimit = 4 << 30
 
@@ -86,9 +89,11 @@ func (c *Cache) Stats() (hits, misses, bytes int64) {
 
 // Gather gives rows in the order of seqs, repeated ones included, with the columns
 // in the order asked; what is not cached comes from fetch and is cached then. The columns
-// must be immutable ones: stored columns of trajectories, not folded ones.
+// must be immutable ones: stored columns of trajectories, not folded ones. The place
+// Null gives a row of nulls.
 func (c *Cache) Gather(ctx context.Context, seqs []int64, columns []string, fetch Fetch) (arrow.Record, error) {
-	if c.opt.Limit < 0 || len(seqs) == 0 || len(columns) == 0 {
+	nulls := slices.Contains(seqs, Null)
+	if !nulls && (c.opt.Limit < 0 || len(seqs) == 0 || len(columns) == 0) {
 		return fetch(ctx, seqs, columns)
 	}
 	key := strings.Join(columns, "\x00")
@@ -103,6 +108,9 @@ func (c *Cache) Gather(ctx context.Context, seqs []int64, columns []string, fetc
 			want[i] = seqs[at]
 		}
 		want = slices.Compact(slices.Sorted(slices.Values(want)))
+		if want[0] == Null {
+			want = want[1:]
+		}
 		rec, err := fetch(ctx, want, columns)
 		if err != nil {
 			return nil, err
@@ -115,12 +123,13 @@ func (c *Cache) Gather(ctx context.Context, seqs []int64, columns []string, fetc
 		}
 		fresh, err := encode(rec)
 		if err != nil {
-			return fetch(ctx, seqs, columns)
+			return nil, err
 		}
 		sc = rec.Schema()
 		for _, at := range missing {
-			i, _ := slices.BinarySearch(want, seqs[at])
-			frames[at] = fresh[i]
+			if i, ok := slices.BinarySearch(want, seqs[at]); ok {
+				frames[at] = fresh[i]
+			}
 		}
 		c.store(key, sc, want, fresh)
 	}
@@ -144,6 +153,10 @@ func (c *Cache) find(key string, seqs []int64, frames [][]byte) (*arrow.Schema, 
 	var pins []*segment
 	var last *segment
 	for i, seq := range seqs {
+		if seq == Null {
+			missing = append(missing, i)
+			continue
+		}
 		chunk := s.where[seq/chunkRows]
 		var at place
 		if chunk != nil {
@@ -179,7 +192,7 @@ func (c *Cache) unpin(pins []*segment) {
 func (c *Cache) store(key string, sc *arrow.Schema, seqs []int64, frames [][]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.opt.Limit < 0 {
 		return
 	}
 	s := c.sets[key]
@@ -231,7 +244,13 @@ func decode(sc *arrow.Schema, frames [][]byte) (arrow.Record, error) {
 	for i, f := range sc.Fields() {
 		cols[i] = newColumn(f.Type)
 	}
-	for _, b := range frames {
+	for i, b := range frames {
+		if b == nil { // a row of nulls
+			for _, col := range cols {
+				frames[i] = col.null(frames[i])
+			}
+			b = frames[i]
+		}
 		for _, col := range cols {
 			b = col.plan(b, 1)
 		}

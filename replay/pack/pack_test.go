@@ -85,6 +85,33 @@ func TestGatherEqualsTheStore(t *testing.T) {
 	}
 }
 
+// TestNullRows: the place Null gives a row of nulls between others.
+func TestNullRows(t *testing.T) {
+	snap := wide(t, 20)
+	c := pack.New(&pack.Options{Dir: t.TempDir()})
+	defer c.Close()
+	for range 2 { // cold, then warm
+		got, err := c.Gather(t.Context(), []int64{pack.Null, 5, pack.Null, 2}, stored(), snap.Gather)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := snap.Gather(t.Context(), []int64{5, 2}, stored())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, col := range got.Columns() {
+			if !col.IsNull(0) || !col.IsNull(2) {
+				t.Errorf("%s of a row that is not there is not null", got.ColumnName(i))
+			}
+			for at, row := range map[int64]int64{1: 0, 3: 1} {
+				if !array.SliceEqual(col, at, at+1, want.Column(i), row, row+1) {
+					t.Errorf("%s of row %d is not what the store gives", got.ColumnName(i), at)
+				}
+			}
+		}
+	}
+}
+
 // TestConcurrentGather reads from many goroutines while segments come and go, and after Close.
 func TestConcurrentGather(t *testing.T) {
 	snap := wide(t, 200)
