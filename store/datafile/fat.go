@@ -81,9 +81,15 @@ func (w *checked) Write(b []byte) (int, error) {
 	return w.to.Write(b)
 }
 
-// store adds a finished page to the chunk: behind a streamed page to the tail.
+// keptPages is how many bytes of finished pages a column gathers in memory that
+// it uses again; what comes behind them is kept in pieces, which do not move when
+// they become more.
+const keptPages = 256 << 10
+
+// store adds a finished page to the chunk: behind a streamed page, and behind
+// many others, to the tail.
 func (c *column) store(head, body []byte) {
-	if c.tail.Len() == 0 {
+	if c.tail.Len() == 0 && len(c.pages)+len(head)+len(body) <= keptPages {
 		c.pages = append(append(c.pages, head...), body...)
 		return
 	}

@@ -240,18 +240,18 @@ func (w *recordWriter) flushGroup() error {
 	}
 	g := groupMeta{rows: k.rows, chunks: make([]chunkMeta, len(k.cols))}
 	spots := make([]spot, len(k.cols))
-	size, tails := len(k.out), 0
+	size, pages := len(k.out), 0
 	for i := range k.cols {
 		if err := w.flushPage(i); err != nil {
 			return err
 		}
 		size += int(k.cols[i].stored()) + len(k.cols[i].dictRaw) + 64
-		tails += k.cols[i].tail.Len()
+		pages += len(k.cols[i].locs)
 	}
-	if tails == 0 {
-		k.out = grow(k.out, size-len(k.out)+256*len(k.cols))[:len(k.out)]
-	} else { // with room for the footer too: such a file is not moved again
-		k.out = append(parts.Make(size+2048*len(k.cols)), k.out...)
+	// With room for the footer too: the file is not moved again, unless it has
+	// another row group.
+	if room := size + 512*len(k.cols) + 96*pages; cap(k.out) < room {
+		k.out = append(parts.Make(room), k.out...)
 	}
 	for i := range k.cols {
 		c := &k.cols[i]
