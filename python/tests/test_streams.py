@@ -3,6 +3,7 @@ import json
 import threading
 import time
 
+import numpy as np
 import pytest
 import trajlake
 from conftest import row
@@ -158,14 +159,21 @@ def test_leases_are_disjoint(filled):
 
 
 def test_tensors_ride_along(filled):
-    import numpy as np
-
-    with pytest.raises(AttributeError):  # the Python client appends no tensors yet
-        filled.append_tensor  # noqa: B018
-    filled.create_stream("mix", {**PINNED, "tensors": ["routed_experts"]})
+    some = next(filled.replay({**PINNED, "batch": {"rows": 40}, "snapshot": {"version": 1}})).table["trajectory_id"].to_pylist()
+    have = {i: np.arange(12 + n, dtype=np.int16).reshape(-1, 1) for n, i in enumerate(some[::2])}
+    for i, a in have.items():
+        assert filled.append_tensor(i, "routed_experts", a, missing="-1").status == "committed"
+        assert filled.append_tensor(i, "routed_experts", a, missing="-1").status == "duplicate"
+    assert filled.append_tensor(some[0], "routed_experts", np.zeros(3)).status == "rejected"
+    filled.create_stream("mix", {**PINNED, "batch": {"rows": 40}, "tensors": ["routed_experts"], "columns": ["token_ids"]})
     b = next(filled.replay("mix"))
-    assert b.table["routed_experts"].null_count == len(b)
-    assert isinstance(b.tensor("token_ids").values, np.ndarray)
+    assert b.table["trajectory_id"].to_pylist() == some
+    for i, a in zip(some, b.arrays("routed_experts")):
+        assert (a is None) == (i not in have)
+        if a is not None:
+            assert a.dtype == np.int16 and np.array_equal(a, have[i])
+    with pytest.raises(trajlake.UsageError):
+        b.arrays("token_ids")
 
 
 def test_server_dies_under_a_stream(server, filled):

@@ -170,6 +170,31 @@ class Batch:
             array = column.chunk(0) if not copied else pa.concat_arrays(column.chunks)
         return _ragged(array, copied)
 
+    def arrays(self, name: str) -> list[np.ndarray | None]:
+        """A tensor that the spec names, row by row: arrays of their own shape and dtype, None where a row has none.
+
+        They are read-only views of the received bytes. A dtype that numpy does not know (bfloat16) is
+        given as unsigned integers of its width.
+        """
+        at = self.table.schema.get_field_index(name)
+        if at < 0 or not pa.types.is_struct(self.table.schema.field(at).type):
+            raise UsageError(f"the batch has no tensor {name!r}", field=name, hint="name it in the spec's tensors")
+        out: list[np.ndarray | None] = []
+        for chunk in self.table.column(at).chunks:
+            dtypes, shapes, data = chunk.field("dtype"), chunk.field("shape"), chunk.field("data")
+            for i in range(len(chunk)):
+                if not chunk[i].is_valid:
+                    out.append(None)
+                    continue
+                shape = shapes[i].as_py()
+                raw = np.frombuffer(data[i].as_buffer(), dtype=np.uint8)
+                try:
+                    kind = np.dtype(dtypes[i].as_py())
+                except TypeError:
+                    kind = np.dtype(f"u{max(1, raw.size // max(1, int(np.prod(shape))))}")
+                out.append(raw.view(kind).reshape(shape))
+        return out
+
     def to_torch(self) -> dict[str, Any]:
         """A plain dict for collating and passing between processes.
 

@@ -35,6 +35,7 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_time_ms", 60_000),
 ]
 _ARRAY_DTYPES = {"token_ids": np.int32, "loss_mask": np.int8, "logprobs": np.float32}
+_TENSOR_PART = 1 << 20  # bytes of one message
 _TABLE_ROWS = 1024  # of a table, turned into rows at a time
 
 
@@ -239,6 +240,48 @@ class Lake(Streams):
             a = self._unary("Annotate", pb.AnnotateRequest(json=docs[at : at + 5000]), pb.AnnotateResponse)
             out.extend(receipt_of(r, a.snapshot) for r in a.receipts)
         return out
+
+    def append_tensor(
+        self,
+        trajectory_id: str,
+        name: str,
+        array: np.ndarray,
+        *,
+        dtype: str | None = None,
+        producer: str | None = None,
+        version: int | None = None,
+        alignment: str | None = None,
+        missing: str | None = None,
+    ) -> Receipt:
+        """Commit a late or fat array of a trajectory: routed experts, teacher log-probabilities, advantages by token.
+
+        It is read only where a spec or a call names it. The same bytes again are a duplicate; other
+        bytes under the same (trajectory, name, producer, version) are rejected.
+
+        Args:
+            array: of any shape; sent little-endian and row-major.
+            dtype: what the bytes mean where numpy has no word for it ("bfloat16"); None is the array's.
+            alignment, missing: how rows of the array belong to tokens, and which value is none; kept as given.
+        """
+        data = np.ascontiguousarray(array)
+        data = data.astype(data.dtype.newbyteorder("<"), copy=False)
+        header = pb.TensorHeader(trajectory_id=trajectory_id, name=name, dtype=dtype or data.dtype.name, shape=data.shape)
+        for key, value in (("producer", producer), ("version", version), ("alignment", alignment), ("missing", missing)):
+            if value is not None:
+                setattr(header, key, value)
+        raw = memoryview(data).cast("B") if data.size else memoryview(b"")
+
+        def parts() -> Iterable[pb.TensorPart]:
+            yield pb.TensorPart(header=header, data=bytes(raw[:_TENSOR_PART]))
+            for at in range(_TENSOR_PART, len(raw), _TENSOR_PART):
+                yield pb.TensorPart(data=bytes(raw[at : at + _TENSOR_PART]))
+
+        _process.check(self._owner)
+        call = self._channel.stream_unary(_SERVICE + "AppendTensors", pb.TensorPart.SerializeToString, pb.AppendResponse.FromString)
+        try:
+            return receipt_of(call(parts(), timeout=self.timeout).receipts[0])
+        except grpc.RpcError as e:
+            raise _faults.from_rpc(e) from None
 
     # Reading.
 
