@@ -99,15 +99,16 @@ func (c *condition) scanned(v *View) evaluation {
 type matches struct {
 	mu      sync.Mutex
 	entries map[string]*matched
+	turns   map[string]turn // of those who evaluate a condition
 }
 
 // matched is one condition's rows, as they were before the view or one of those it
-// was advanced from. It is replaced, never changed.
+// was advanced from. What it points to never changes.
 type matched struct {
 	words []uint64
 	stale []int64 // places to evaluate again, ascending
 	from  int64   // places from here on were never evaluated
-	idle  int     // advances since it was asked for
+	idle  int     // advances since it was evaluated or asked for
 }
 
 // An entry that nobody asked for during maxIdle advances is dropped, and one for
@@ -117,7 +118,21 @@ const (
 	staleShare = 4
 )
 
-func newMatches() *matches { return &matches{entries: map[string]*matched{}} }
+func newMatches() *matches { return &matches{entries: map[string]*matched{}, turns: map[string]turn{}} }
+
+// known is what is known of a condition, and the turn of those who evaluate it.
+func (m *matches) known(name string, rows int64) (e matched, t turn, complete bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.turns[name] == nil {
+		m.turns[name] = newTurn()
+	}
+	if have := m.entries[name]; have != nil {
+		have.idle = 0
+		e = *have
+	}
+	return e, m.turns[name], len(e.stale) == 0 && e.from == rows && e.words != nil
+}
 
 func (m *matches) size() int64 {
 	m.mu.Lock()
@@ -150,14 +165,15 @@ func (m *matches) after(ch *Change) *matches {
 
 // get gives the rows of v that satisfy a condition.
 func (m *matches) get(ctx context.Context, v *View, c *condition) (words []uint64, cold bool, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e := m.entries[c.text]
-	if e == nil {
-		e = &matched{}
+	e, t, complete := m.known(c.text, v.rows)
+	if complete {
+		return e.words, false, nil
 	}
-	if len(e.stale) == 0 && e.from == v.rows && e.words != nil {
-		e.idle = 0
+	if err := t.take(ctx); err != nil {
+		return nil, false, err
+	}
+	defer t.give()
+	if e, _, complete = m.known(c.text, v.rows); complete {
 		return e.words, false, nil
 	}
 	words = slices.Concat(e.words, make([]uint64, max(0, int((v.rows+63)/64)-len(e.words))))
@@ -184,7 +200,9 @@ func (m *matches) get(ctx context.Context, v *View, c *condition) (words []uint6
 	if err != nil {
 		return nil, !held, err
 	}
+	m.mu.Lock()
 	m.entries[c.text] = &matched{words: words, from: v.rows}
+	m.mu.Unlock()
 	return words, !held, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"trajlake/schema/fault"
 	"trajlake/store"
 )
 
@@ -25,12 +26,37 @@ type rowSets struct {
 type rowSet struct {
 	used int64 // guarded by rowSets.mu
 
-	mu    sync.Mutex // held while rows are read
+	turn  turn  // of the one who reads rows
+	asked bool  // the disk was looked at
+	saved int64 // places that the disk knows
+
+	mu    sync.Mutex // guards what follows; the one whose turn it is changes it
 	words []uint64   // replaced, never changed
 	upTo  int64      // places below this are known
-	asked bool       // the disk was looked at
-	saved int64      // places that the disk knows
 }
+
+// known gives the words if they reach to place n.
+func (s *rowSet) known(n int64) ([]uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.words, s.upTo >= n
+}
+
+// turn is a lock that whoever waits for it may give up.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fault.WrapAs(fault.Cancelled, "wait for another evaluation", ctx.Err())
+	}
+}
+
+func (t turn) give() { <-t }
 
 func newRowSets(lake *store.Lake) *rowSets {
 	return &rowSets{store: setFolder{dir: lake.CacheFolder("rowsets"), least: leastSaved}, sets: map[string]*rowSet{}}
@@ -62,7 +88,7 @@ func (r *rowSets) named(name string) *rowSet {
 		if len(r.sets) >= maxRowSets {
 			r.dropOldest()
 		}
-		s = &rowSet{}
+		s = &rowSet{turn: newTurn()}
 		r.sets[name] = s
 	}
 	s.used = r.tick
@@ -88,10 +114,15 @@ type evaluation func(ctx context.Context, words []uint64, from, to int64) error
 // lake: such sets are kept on disk, and cold is true when it had to.
 func (r *rowSets) get(ctx context.Context, v *View, name string, reads bool, eval evaluation) (words []uint64, cold bool, err error) {
 	s := r.named(name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.upTo >= v.rows {
-		return s.words, false, nil
+	if words, ok := s.known(v.rows); ok {
+		return words, false, nil
+	}
+	if err := s.turn.take(ctx); err != nil {
+		return nil, false, err
+	}
+	defer s.turn.give()
+	if words, ok := s.known(v.rows); ok {
+		return words, false, nil
 	}
 	known := []span{{0, s.upTo}}
 	words = append(make([]uint64, 0, (v.rows+63)/64), s.words...)
@@ -109,7 +140,9 @@ func (r *rowSets) get(ctx context.Context, v *View, name string, reads bool, eva
 		}
 		cold = reads
 	}
+	s.mu.Lock()
 	s.words, s.upTo = words, v.rows
+	s.mu.Unlock()
 	if cold && s.upTo-s.saved >= max(r.store.least, s.saved/8) && r.store.save(name, v, words) {
 		s.saved = s.upTo
 	}

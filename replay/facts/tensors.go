@@ -25,7 +25,7 @@ type tensorSets struct {
 // tensorSet is the rows that have one tensor, whole, as far as rows and tensors
 // are known, and the pieces that await the others or their row.
 type tensorSet struct {
-	mu      sync.Mutex
+	turn    turn     // guards all the others
 	words   []uint64 // replaced, never changed
 	rows    int64    // rows below this were looked at
 	tensors int64    // pieces below this were read
@@ -60,12 +60,14 @@ func (t *tensorSets) get(ctx context.Context, v *View, name string) ([]uint64, e
 	}
 	s := t.sets[name]
 	if s == nil {
-		s = &tensorSet{}
+		s = &tensorSet{turn: newTurn()}
 		t.sets[name] = s
 	}
 	t.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if err := s.turn.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.turn.give()
 	if s.rows > v.rows || s.tensors > v.snap.Count(schema.Tensors) {
 		s = &tensorSet{} // an older snapshot does not have all of them
 	}

@@ -57,12 +57,16 @@ func (v *View) Advance(ctx context.Context, snap *store.Snapshot, need Set) (*Vi
 	}
 	w := &View{snap: snap, has: v.has | need&All, rows: snap.Count(schema.Trajectories), base: v.base}
 	keep := min(v.rows, w.rows)
+	later := newer(snap, v.snap)
+	if !later && v.anyAbsent(0, int64(len(v.pages))) {
+		keep = 0 // rows that are there in snap may be missing in v
+	}
 	w.chunks = slices.Clone(v.chunks[:(keep+chunkMask)>>chunkBits])
 	missing := w.has &^ v.has
 	l := loading{need: missing, static: missing != 0, pages: missing&foldedSets != 0}
 	ch := &Change{NewFrom: v.rows}
 	var err error
-	if newer(snap, v.snap) {
+	if later {
 		w.pages = slices.Clone(v.pages)
 		var annotated []int64
 		annotated, ch.Touched, err = w.touch(ctx, v)
@@ -231,7 +235,7 @@ func (v *View) NewestPolicy() int64 {
 			continue
 		}
 		n := int(min(v.rows-int64(i)<<chunkBits, chunkRows))
-		if n == c.rows && !v.anyAbsent(int64(i)) {
+		if n == c.rows && !v.anyAbsent(int64(i)*chunkPages, int64(i+1)*chunkPages) {
 			newest = col.hi
 			continue
 		}
@@ -247,10 +251,12 @@ func (v *View) NewestPolicy() int64 {
 // absent reports whether a row was deleted before the snapshot.
 func (v *View) absent(seq int64) bool { return bitAt(v.pages[seq>>pageBits].absent, int(seq&pageMask)) }
 
-// anyAbsent reports whether a row of a chunk is absent.
-func (v *View) anyAbsent(chunk int64) bool {
-	const pages = chunkRows / pageRows
-	for _, p := range v.pages[chunk*pages : min((chunk+1)*pages, int64(len(v.pages)))] {
+// chunkPages is the number of pages of a chunk.
+const chunkPages = chunkRows / pageRows
+
+// anyAbsent reports whether a row of pages [from, to) is absent.
+func (v *View) anyAbsent(from, to int64) bool {
+	for _, p := range v.pages[from:min(to, int64(len(v.pages)))] {
 		if p.absent != nil {
 			return true
 		}
