@@ -102,7 +102,7 @@ func (d *drawing) batch() (*Batch, error) {
 	for ; d.slots < rows && (spec.Batch.Tokens == 0 || d.tokens < spec.Batch.Tokens); d.slots++ {
 		cell, ok := d.cellOf(d.slots)
 		stratum := d.s.stratumOf(cell)
-		d.pass(stratum)
+		d.pass()
 		if ok {
 			d.take(cell)
 			continue
@@ -145,14 +145,16 @@ func (d *drawing) count() {
 }
 
 // pass counts the slot that was looked at: for the stratum that the schedule gave it.
-func (d *drawing) pass(stratum int) {
-	if d.s.fresh == nil {
-		return
+func (d *drawing) pass() {
+	switch {
+	case d.s.fresh == nil:
+	case d.byTokens != nil:
+		for t := range d.given {
+			d.given[t]++
+		}
+	default:
+		d.given[d.s.schedule.At(d.first+uint64(d.slots))]++
 	}
-	if d.byTokens == nil {
-		stratum = d.s.schedule.At(d.first + uint64(d.slots))
-	}
-	d.given[stratum]++
 }
 
 // everythingIsDry tells whether no cell of any stratum with a share has a row left.
