@@ -17,8 +17,8 @@ type BatchRequest struct {
 	Stream   string
 	Run      string // "" for the chain that all who name no run share
 	Position uint64 // from 0
-	Rank     int    // who asks, of how many: the batch is the whole one in any case
-	World    int    // 0 is 1
+	Rank     int    // who asks, of how many: the batch is the whole one in any case, and
+	World    int    // Part cuts it; 0 is 1
 	Step     int64  // of the trainer, −1 if unknown; for the as_of of a new claim
 	Policy   int64  // version of the trainer's policy, −1 if unknown; likewise
 	Node     string // the client, for the ledger
@@ -41,8 +41,9 @@ type drawnBatch struct {
 	claim   *Claim
 	sampler *Sampler
 
-	mu      sync.Mutex
-	reading *flight[[]string] // ids of its rows, see rowIDs; mu guards it
+	mu        sync.Mutex        // guards what follows
+	reading   *flight[[]string] // ids of its rows, see rowIDs
+	measuring *flight[*Batch]   // the batch with the tokens of its members, see part
 }
 
 // WaitError is why a batch was not drawn within BatchRequest.Wait: it is inside the
@@ -85,10 +86,14 @@ func (e *Engine) Batch(ctx context.Context, r BatchRequest) (*Drawn, error) {
 			if err != nil {
 				return nil, fault.Wrap(op, err)
 			}
+			b, slots, err := e.part(ctx, d, r.Rank, r.World)
+			if err != nil {
+				return nil, fault.Wrap(op, err)
+			}
 			c.gave(&r)
 			e.counts.batch()
-			e.served(&r, c, d)
-			return &Drawn{Batch: d.Batch, Sampler: d.sampler, Claim: *d.claim, Waited: waited, ids: d}, nil
+			e.served(&r, c, d, slots)
+			return &Drawn{Batch: b, Sampler: d.sampler, Claim: *d.claim, Waited: waited, ids: d}, nil
 		}
 		spent := time.Since(began)
 		if spent >= r.Wait {

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 
+	"trajlake/replay/facts"
 	"trajlake/schema"
 	"trajlake/schema/fault"
+	"trajlake/store"
 )
 
 // Ack says that a rank of a run trained on its part of a batch.
@@ -98,7 +102,11 @@ func (e *Engine) ackEntry(ctx context.Context, op, kind string, a *Ack) (*schema
 	if err != nil {
 		return nil, fault.Wrap(op, err)
 	}
-	entry := batchEntry(kind, d, d.Part(a.Rank, a.World), ids, d.sampler.comes)
+	_, slots, err := e.part(ctx, d, a.Rank, a.World)
+	if err != nil {
+		return nil, fault.Wrap(op, err)
+	}
+	entry := batchEntry(kind, d, slots, ids, d.sampler.comes)
 	entry.Run, entry.Incarnation = new(a.Run), new(a.Incarnation)
 	if a.Step >= 0 {
 		entry.Step = new(a.Step)
@@ -158,29 +166,110 @@ func (e *Engine) rowIDs(ctx context.Context, d *drawnBatch) ([]string, error) {
 	return f.wait(ctx)
 }
 
-func readIDs(ctx context.Context, d *drawnBatch) ([]string, error) {
-	var seqs []int64
-	for _, s := range d.Slots {
+// all is the places of all rows of a batch, those that only come along included.
+func (b *Batch) all() (seqs []int64) {
+	for _, s := range b.Slots {
 		for _, m := range s.Members {
 			seqs = append(seqs, m.Seq)
 		}
 	}
+	return seqs
+}
+
+// readIDs reads the ids of all rows of a batch; a deleted row has left its own behind.
+func readIDs(ctx context.Context, d *drawnBatch) ([]string, error) {
+	op := "read the ids of batch " + d.ID
+	seqs := d.all()
 	ids := make([]string, 0, len(seqs))
 	if len(seqs) == 0 {
 		return ids, nil
 	}
-	rec, err := d.sampler.Snapshot().Gather(ctx, seqs, []string{"trajectory_id"})
+	rec, gone, err := d.gather(ctx, seqs, "trajectory_id")
 	if err != nil {
-		return nil, fault.Wrap("read the ids of batch "+d.ID, err)
+		return nil, fault.Wrap(op, err)
 	}
 	col, ok := rec.Column(0).(array.StringLike)
 	if !ok {
-		return nil, fault.New(fault.Internal, "read the ids of batch "+d.ID, "they are %s", rec.Column(0).DataType())
+		return nil, fault.New(fault.Internal, op, "they are %s", rec.Column(0).DataType())
 	}
-	for i := range col.Len() {
-		ids = append(ids, col.Value(i))
+	for i, seq := range seqs {
+		if g, is := gone[seq]; is {
+			ids = append(ids, g.ID)
+		} else {
+			ids = append(ids, col.Value(i))
+		}
 	}
 	return ids, nil
+}
+
+// gather reads stored columns of rows of the batch, with nulls for those in gone.
+func (d *drawnBatch) gather(ctx context.Context, seqs []int64, columns ...string) (arrow.Record, map[int64]store.GoneRow, error) {
+	snap := d.sampler.Snapshot()
+	rec, err := snap.Gather(ctx, seqs, columns)
+	if !fault.Is(err, fault.Gone) {
+		return rec, nil, err
+	}
+	gone, err := snap.Gone(ctx, seqs)
+	if err != nil {
+		return nil, nil, err
+	}
+	rec, _, err = d.sampler.gatherAround(ctx, seqs, columns)
+	return rec, gone, err
+}
+
+// part is the slots of a rank's part of the batch. It is cut by the lengths of rows;
+// where the sampler does not know them they are read, so that every node cuts alike.
+func (e *Engine) part(ctx context.Context, d *drawnBatch, rank, world int) (*Batch, []int, error) {
+	if world == 1 || d.sampler.View().Has(facts.Tokens) {
+		return d.Batch, d.Part(rank, world), nil
+	}
+	d.mu.Lock()
+	if d.measuring != nil && d.measuring.landed() && d.measuring.err != nil {
+		d.measuring = nil
+	}
+	if d.measuring == nil {
+		d.measuring = launch(e, func(ctx context.Context) (*Batch, error) { return measure(ctx, d) })
+	}
+	f := d.measuring
+	d.mu.Unlock()
+	b, err := f.wait(ctx)
+	if err != nil {
+		return nil, nil, fault.Wrap("read the lengths of the rows of batch "+d.ID, err)
+	}
+	return b, b.Part(rank, world), nil
+}
+
+// measure is the batch with the tokens of its members.
+func measure(ctx context.Context, d *drawnBatch) (*Batch, error) {
+	b := *d.Batch
+	seqs := b.all()
+	if len(seqs) == 0 {
+		return &b, nil
+	}
+	rec, _, err := d.gather(ctx, seqs, "token_ids", "prompt_tokens", "completion_tokens")
+	if err != nil {
+		return nil, err
+	}
+	ids, _ := rec.Column(0).(array.ListLike)
+	counts := frameOf(rec)
+	b.Slots = slices.Clone(b.Slots)
+	row := 0
+	for i := range b.Slots {
+		b.Slots[i].Members = slices.Clone(b.Slots[i].Members)
+		for k := range b.Slots[i].Members {
+			n := int64(0)
+			if ids != nil && ids.IsValid(row) {
+				from, to := ids.ValueOffsets(row)
+				n = to - from
+			}
+			if n == 0 {
+				n = max(counts.long("prompt_tokens", row), 0) + max(counts.long("completion_tokens", row), 0)
+			}
+			b.Slots[i].Members[k].Tokens = n
+			row++
+		}
+	}
+	return &b, nil
 }
 
 // batchEntry is a ledger row about slots of a batch: those of their rows that keep
@@ -272,11 +361,11 @@ func claimEntry(c *Claim) *schema.LedgerEntry {
 
 // served notes that a batch was handed out to a run. A stream that counts how often
 // rows were drawn has it in the ledger already.
-func (e *Engine) served(r *BatchRequest, c *chain, d *drawnBatch) {
+func (e *Engine) served(r *BatchRequest, c *chain, d *drawnBatch, slots []int) {
 	if r.Run == "" || c.counts() {
 		return
 	}
-	row := batchEntry(LedgerServed, d, d.Part(r.Rank, r.World), nil, d.sampler.comes)
+	row := batchEntry(LedgerServed, d, slots, nil, d.sampler.comes)
 	row.Rank, row.World = new(int32(r.Rank)), new(int32(r.World))
 	if r.Step >= 0 {
 		row.Step = &r.Step
