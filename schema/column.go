@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -57,7 +58,16 @@ type Column struct {
 	Elem     *Column   // of a List; its name is "element"
 	Field    int       // index of the Go struct field it is declared by
 
-	plan *plan // of a Struct
+	plan *plan   // of a Struct
+	off  uintptr // of the Go struct field
+}
+
+// absent reports that the field of c in the Go struct at base is a nil pointer,
+// slice or map, which is what most fields of a row are: asking reflection for
+// each of them costs more than writing the others. The first word of all three is
+// a pointer that is nil then.
+func (c *Column) absent(base unsafe.Pointer) bool {
+	return !c.Required && *(*unsafe.Pointer)(unsafe.Add(base, c.off)) == nil
 }
 
 // Table names one of the four Delta tables of a lake.
@@ -127,7 +137,7 @@ func fieldsOf(t reflect.Type) []*Column {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("parquet"), ",")
 		c := columnOf(name, f.Type)
-		c.Field = i
+		c.Field, c.off = i, f.Offset
 		switch f.Type.Kind() {
 		case reflect.Pointer, reflect.Slice, reflect.Map:
 		default:

@@ -96,8 +96,12 @@ func (w *jsonWriter) flush() {
 func (w *jsonWriter) fields(p *plan, v reflect.Value, skip func(string) bool) {
 	w.dst = append(w.dst, '{')
 	first := true
+	base := v.Addr().UnsafePointer()
 	for _, i := range p.sorted {
 		c := p.columns[i]
+		if c.absent(base) {
+			continue
+		}
 		f := v.Field(c.Field)
 		if isNull(c, f) || skip != nil && skip(c.Name) {
 			continue
@@ -140,8 +144,9 @@ func isNull(c *Column, f reflect.Value) bool {
 }
 
 func allNull(p *plan, v reflect.Value) bool {
+	base := v.Addr().UnsafePointer()
 	for _, c := range p.columns {
-		if !isNull(c, v.Field(c.Field)) {
+		if !c.absent(base) && !isNull(c, v.Field(c.Field)) {
 			return false
 		}
 	}

@@ -147,16 +147,13 @@ func checkRow(t *Table, v reflect.Value, lim Limits) *checker {
 }
 
 func (c *checker) fields(p *plan, v reflect.Value) {
+	base := v.Addr().UnsafePointer()
 	for i, col := range p.columns {
-		f := v.Field(col.Field)
-		switch f.Kind() {
-		case reflect.Pointer, reflect.Slice, reflect.Map:
-			if f.IsNil() {
-				continue
-			}
+		if col.absent(base) {
+			continue
 		}
 		c.enter(col.Name)
-		c.value(p, i, col, f)
+		c.value(p, i, col, v.Field(col.Field))
 		c.leave()
 	}
 }
