@@ -78,7 +78,24 @@ func (p *Pool) best(seed, position uint64, k int, ids func(uint32) []uint64) []l
 	return all[:min(k, len(all))]
 }
 
+// offer hands the candidates of a block in; gapless ones in one piece.
 func (b *block) offer(d *law.Drawer, ids func(uint32) []uint64) {
+	if b.offs == nil && (b.weights != nil || b.w == law.One) {
+		for i := 0; i < b.n; {
+			stretch := b.ids
+			if stretch == nil {
+				stretch = ids(b.base + uint32(i))
+			}
+			n := min(len(stretch), b.n-i)
+			var weights []uint64
+			if b.weights != nil {
+				weights = b.weights[i : i+n]
+			}
+			d.AddRun(stretch[:n], weights, int64(b.base)+int64(i))
+			i += n
+		}
+		return
+	}
 	stretch, from := b.ids, -1 // ids of the keys from base + from on
 	for i := range b.n {
 		id := i
