@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -151,8 +152,14 @@ func (s *Sampler) foldedColumn(column string, seqs []int64) arrow.Array {
 			continue
 		}
 		s.view.Read(seq, &r)
-		v := map[string]float64{"reward": r.Reward, "priority": r.Priority, "advantage": r.Advantage}[column]
-		if v != v { // null
+		v := r.Reward
+		switch column {
+		case "priority":
+			v = r.Priority
+		case "advantage":
+			v = r.Advantage
+		}
+		if math.IsNaN(v) { // null
 			out.AppendNull()
 			continue
 		}
