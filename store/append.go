@@ -156,6 +156,11 @@ func (a *appending[T]) run(ctx context.Context, gone *goneSet) (attempts int, er
 // start finds equal ids within the call and drops what the lake already has.
 func (a *appending[T]) start(ctx context.Context, gone *goneSet) error {
 	first := make(map[index.Key]int, len(a.rows))
+	onAll(len(a.rows), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			a.keys[i] = index.KeyOf(namespaces[a.ident.table.Name], a.ident.id(a.rows[i]))
+		}
+	})
 	for i, r := range a.rows {
 		id := a.ident.id(r)
 		a.receipts[i] = Receipt{ID: id, Version: -1, Seq: -1}
@@ -167,8 +172,7 @@ func (a *appending[T]) start(ctx context.Context, gone *goneSet) error {
 			a.receipts[i] = rejected(id, fault.New(fault.Gone, "append "+a.ident.what+" "+id, "a row with this id was deleted and is not put back"))
 			continue
 		}
-		k := index.KeyOf(namespaces[a.ident.table.Name], id)
-		a.keys[i] = k
+		k := a.keys[i]
 		if j, ok := first[k]; ok {
 			a.same[i] = j
 			continue
@@ -374,6 +378,20 @@ func (a *appending[T]) write(ctx context.Context) error {
 	return nil
 }
 
+// manyRows is from how many rows on digests are taken on all processors.
+const manyRows = 2048
+
+// onAll runs do over the parts of n rows, one for each processor where that pays.
+func onAll(n int, do func(lo, hi int)) {
+	parts := min(runtime.GOMAXPROCS(0), 1+n/manyRows)
+	var wg sync.WaitGroup
+	for p := 1; p < parts; p++ {
+		wg.Go(func() { do(n*p/parts, n*(p+1)/parts) })
+	}
+	do(0, n/parts)
+	wg.Wait()
+}
+
 // putFile encodes rows as one data file, stores it and describes it.
 func putFile[T any](ctx context.Context, l *Lake, t *schema.Table, rows []*T) (delta.Add, error) {
 	enc, err := datafile.Encode(t, rows, nil)
@@ -420,7 +438,7 @@ func putError(op string, err error) error {
 // finish answers the committed rows and feeds the index.
 func (a *appending[T]) finish(ctx context.Context, res delta.Result) error {
 	a.l.settled[a.ident.table.Name] = res.Version // with all before it: they stand in one directory
-	var items []index.Item
+	items := make([]index.Item, 0, len(a.fresh))
 	lo := res.State.NextSeq
 	for _, f := range a.files {
 		file := res.State.Files.Get(f.add.Path)
@@ -428,12 +446,16 @@ func (a *appending[T]) finish(ctx context.Context, res delta.Result) error {
 			return fault.New(fault.Internal, "commit", "version %d does not hold the file %s that it added", res.Version, f.add.Path)
 		}
 		lo = min(lo, file.FirstSeq)
-		for n, i := range f.rows {
-			seq := file.FirstSeq + int64(n)
-			a.receipts[i] = Receipt{ID: a.ident.id(a.rows[i]), Status: Committed, Version: res.Version, Seq: seq}
-			src, content := a.ident.digest(a.rows[i])
-			items = append(items, index.Item{Key: a.keys[i], Entry: index.Entry{Seq: seq, Version: res.Version, Digest: src, Content: content}})
-		}
+		at := len(items)
+		items = items[:at+len(f.rows)]
+		onAll(len(f.rows), func(lo, hi int) {
+			for n := lo; n < hi; n++ {
+				i, seq := f.rows[n], file.FirstSeq+int64(n)
+				a.receipts[i] = Receipt{ID: a.ident.id(a.rows[i]), Status: Committed, Version: res.Version, Seq: seq}
+				src, content := a.ident.digest(a.rows[i])
+				items[at+n] = index.Item{Key: a.keys[i], Entry: index.Entry{Seq: seq, Version: res.Version, Digest: src, Content: content}}
+			}
+		})
 	}
 	m, err := a.ix.Mark(a.ident.table.Name)
 	if err == nil && m.NextSeq == lo {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -211,19 +212,39 @@ func inOrder(n int, key func(i int) *Key) []ordered {
 	return order
 }
 
+// lookupPart is from how many keys on they are looked up on all processors.
+const lookupPart = 2048
+
 // Lookup implements Index.
-func (b *Badger) Lookup(keys []Key) (_ []Entry, err error) {
-	defer recovering(&err)
+func (b *Badger) Lookup(keys []Key) ([]Entry, error) {
 	done, err := b.use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	out := make([]Entry, len(keys))
-	err = b.db.View(func(t *badger.Txn) error {
+	order := inOrder(len(keys), func(i int) *Key { return &keys[i] })
+	parts := min(runtime.GOMAXPROCS(0), 1+len(keys)/lookupPart)
+	errs := make([]error, parts)
+	var wg sync.WaitGroup
+	for p := 1; p < parts; p++ {
+		wg.Go(func() { errs[p] = b.lookup(keys, order[len(order)*p/parts:len(order)*(p+1)/parts], out) })
+	}
+	errs[0] = b.lookup(keys, order[:len(order)/parts], out)
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("look up in index %s: %w", b.dir, err)
+	}
+	return out, nil
+}
+
+// lookup fills in the entries of some of the keys.
+func (b *Badger) lookup(keys []Key, order []ordered, out []Entry) (err error) {
+	defer recovering(&err)
+	return b.db.View(func(t *badger.Txn) error {
 		name := make([]byte, 1+len(Key{}))
 		name[0] = 'i'
-		for _, o := range inOrder(len(keys), func(i int) *Key { return &keys[i] }) {
+		for _, o := range order {
 			i := o.at
 			out[i] = Entry{Seq: -1}
 			copy(name[1:], keys[i][:])
@@ -247,10 +268,6 @@ func (b *Badger) Lookup(keys []Key) (_ []Entry, err error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look up in index %s: %w", b.dir, err)
-	}
-	return out, nil
 }
 
 // Apply implements Index.
