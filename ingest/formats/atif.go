@@ -46,7 +46,7 @@ func isTrialResult(v canon.Value) bool {
 }
 
 func (im atif) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
-	return eachRecord(ctx, r, src, autoShape, func(d document) []Record {
+	return eachRecord(ctx, r, src, func(d document) []Record {
 		if isTrialResult(d.value) {
 			return nil
 		}

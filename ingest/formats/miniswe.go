@@ -34,7 +34,7 @@ func (miniSWE) Sniff(s *Sample) int {
 }
 
 func (im miniSWE) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
-	return eachRecord(ctx, r, src, autoShape, func(d document) []Record { return im.record(d, src) })
+	return eachRecord(ctx, r, src, func(d document) []Record { return im.record(d, src) })
 }
 
 func (im miniSWE) record(d document, src Source) []Record {

@@ -44,7 +44,7 @@ func (native) Sniff(s *Sample) int {
 }
 
 func (im native) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Record] {
-	return eachRecord(ctx, r, src, autoShape, func(d document) []Record { return im.record(d, src) })
+	return eachRecord(ctx, r, src, func(d document) []Record { return im.record(d, src) })
 }
 
 // largeRecord is the size of a document from which on its canonical bytes are

@@ -89,11 +89,11 @@ func (im openAI) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[Rec
 			return
 		}
 		m := func(d document) []Record { return im.record(d, src) }
-		list := o.sample.IsArray() && isMessage(o.sample.Top().At(0))
+		list := o.sample().IsArray() && isMessage(o.sample().Top().At(0))
 		switch {
 		case !list:
 			scanAll(ctx, o.r, src, canon.ScanOptions{MaxRecord: src.MaxRecord}, 0, m, yield)
-		case o.sample.firstLineWhole():
+		case o.sample().firstLineWhole():
 			scanAll(ctx, o.r, src, canon.ScanOptions{Shape: canon.Values, MaxRecord: src.MaxRecord}, 0, m, yield)
 		default:
 			eachValue(ctx, o.r, src, m, yield)

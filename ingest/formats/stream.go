@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync"
 
 	"trajlake/schema/canon"
 	"trajlake/schema/fault"
@@ -26,10 +27,11 @@ func (d document) canonical() []byte { return canon.Append(make([]byte, 0, d.siz
 // mapping makes the records of one document; most formats make one.
 type mapping func(d document) []Record
 
-// opened is a source of which the beginning has been looked at.
+// opened is a source of which the beginning has been looked at. sample, for those
+// who need it, is to be called before r is read.
 type opened struct {
 	r      *bufio.Reader
-	sample *Sample
+	sample func() *Sample
 }
 
 // openSource looks at the first bytes of r. The error is of r, or says that the
@@ -43,7 +45,7 @@ func openSource(r io.Reader, src Source) (*opened, error) {
 	if err := notText(head, src.Name); err != nil {
 		return nil, err
 	}
-	return &opened{br, NewSample(head, src.Name)}, nil
+	return &opened{br, sync.OnceValue(func() *Sample { return NewSample(head, src.Name) })}, nil
 }
 
 // sniffWindow is how much of a file an importer looks at to tell its shape.
@@ -56,16 +58,16 @@ func readError(src Source, err error) error {
 	return fault.WrapAs(fault.Unavailable, "read "+src.Name, err)
 }
 
-// eachRecord is the common Read: the documents of r in the given shape, mapped
-// one by one.
-func eachRecord(ctx context.Context, r io.Reader, src Source, shape func(*Sample) canon.Shape, m mapping) iter.Seq[Record] {
+// eachRecord is the common Read: the documents of r, mapped one by one. They are
+// the elements of a top-level array, else one value after the other.
+func eachRecord(ctx context.Context, r io.Reader, src Source, m mapping) iter.Seq[Record] {
 	return func(yield func(Record) bool) {
 		o, err := openSource(r, src)
 		if err != nil {
 			yield(Record{Err: err})
 			return
 		}
-		opt := canon.ScanOptions{Shape: shape(o.sample), MaxRecord: src.MaxRecord}
+		opt := canon.ScanOptions{Shape: canon.Auto, MaxRecord: src.MaxRecord}
 		scanAll(ctx, o.r, src, opt, 0, m, yield)
 	}
 }
@@ -110,9 +112,6 @@ func syntaxError(src Source, bad *canon.RecordError) error {
 	}
 	return e
 }
-
-// autoShape reads the elements of a top-level array, else one value after the other.
-func autoShape(*Sample) canon.Shape { return canon.Auto }
 
 // eachValue maps values that stand one behind the other and may span lines, each
 // held whole. What is behind a broken one is not read.

@@ -110,10 +110,10 @@ func (im tau2Bench) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[
 			yield(Record{Err: err})
 			return
 		}
-		if o.sample.Empty() {
+		if o.sample().Empty() {
 			return
 		}
-		if o.sample.IsArray() || !isTau2Header(o.sample.Top()) {
+		if o.sample().IsArray() || !isTau2Header(o.sample().Top()) {
 			h := im.beside(src)
 			scanAll(ctx, o.r, src, canon.ScanOptions{MaxRecord: src.MaxRecord}, 0, func(d document) []Record { return im.document(d, src, h) }, yield)
 			return

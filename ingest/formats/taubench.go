@@ -40,7 +40,7 @@ func (im tauBench) Read(ctx context.Context, r io.Reader, src Source) iter.Seq[R
 	if facts == nil {
 		facts = FileFacts(im.Name(), src.Name)
 	}
-	all := eachRecord(ctx, r, src, autoShape, func(d document) []Record { return im.record(d, src, facts) })
+	all := eachRecord(ctx, r, src, func(d document) []Record { return im.record(d, src, facts) })
 	return func(yield func(Record) bool) {
 		for rec := range all {
 			if !yield(rec) || fault.FieldOf(rec.Err) == fewShotKey {

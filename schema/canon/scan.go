@@ -440,7 +440,13 @@ type structure struct {
 
 // over goes over b and returns how many of its bytes belong to the value.
 func (st *structure) over(b []byte) int {
+	text := unsafe.String(unsafe.SliceData(b), len(b)) // a view
 	for i := 0; i < len(b); i++ {
+		if st.inString && !st.escaped {
+			if i = plainEnd(text, i); i == len(b) {
+				break
+			}
+		}
 		c := b[i]
 		if st.inString {
 			switch {
