@@ -59,6 +59,8 @@ const (
 	maxDict     = 64 << 10 // bytes of a dictionary, above which the column goes plain
 	entryWeight = 32       // bytes
 	nullWeight  = 4        // bytes, in a page without any value
+	wideEntry   = 256      // bytes of a text on average from which on pages of texts are larger
+	widePage    = 40 << 10 // bytes of such a page
 	minCompress = 160      // bytes of a lone page below which compressing is not tried
 )
 
@@ -74,6 +76,16 @@ func (c *column) size() int {
 		n += nullWeight * c.n
 	}
 	return n
+}
+
+// room is the size at which the page ends where others do at limit. Long texts
+// within turns take larger pages, which compress better: their rows are so large
+// that a page holds few of them all the same.
+func (c *column) room(limit int) int {
+	if c.inner && limit == defaultPageBytes && len(c.plain)+c.longs >= wideEntry*c.n {
+		return widePage
+	}
+	return limit
 }
 
 func (c *column) levels(rep, def uint8) {
@@ -373,7 +385,7 @@ func (c *column) compress(k *core, b []byte) []byte {
 	gain := len(b) - len(k.packedPage)
 	numbers := c.leaf.typ != physBytes && len(b) >= 1<<10
 	packed := c.inner && c.enc != encPlain // and not worth two steps to read for little
-	if first && (lone && gain <= 0 || numbers && gain < len(b)/16 || packed && gain < len(b)/4) {
+	if first && (lone && gain <= 0 || numbers && gain < len(b)/16 || packed && gain < len(b)*3/8) {
 		c.codec = codecNone
 		return b
 	}

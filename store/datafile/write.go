@@ -206,7 +206,7 @@ func (w *recordWriter) endRow() error {
 	for i := range k.cols {
 		c := &k.cols[i]
 		size := c.size()
-		if size >= w.opt.PageBytes || k.rows-k.paged[i] >= int64(w.opt.PageRows) {
+		if size >= c.room(w.opt.PageBytes) || k.rows-k.paged[i] >= int64(w.opt.PageRows) {
 			if err := w.flushPage(i); err != nil {
 				return err
 			}
