@@ -311,6 +311,27 @@ func TestValidateTakes(t *testing.T) {
 	}
 }
 
+// TestValidateLargeSpecs: what is too large is refused, what is just large enough is
+// checked in good time.
+func TestValidateLargeSpecs(t *testing.T) {
+	var shares []Share
+	for i := range maxStrata {
+		shares = append(shares, Share{[]string{fmt.Sprint("set-", i)}, 1})
+	}
+	s := Spec{Strata: Strata{By: []string{ByTaskSet}, Shares: shares}}
+	s.Where = "task_set in ('x'" + strings.Repeat(", 'set-77'", 5000) + ") or reward > 0"
+	if err := s.Fill(Pinned).Validate(); err != nil {
+		t.Errorf("%d strata: %.300v", maxStrata, err)
+	}
+	for i := range 200 {
+		s.Strata.Steps = append(s.Strata.Steps, Piece{int64(i), []Share{{[]string{fmt.Sprint("other-", i)}, law.SharesTotal}}})
+	}
+	err := s.Fill(Pinned).Validate()
+	if err == nil || !strings.Contains(err.Error(), "cannot be brought to the same strata") {
+		t.Errorf("%d strata in 200 pieces: %.300v", maxStrata, err)
+	}
+}
+
 // TestSpecOfTheManual: the example that shows every key is a spec, and names them all.
 func TestSpecOfTheManual(t *testing.T) {
 	page, err := os.ReadFile("../docs/reference/spec.md")
