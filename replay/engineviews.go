@@ -49,8 +49,12 @@ func (v *views) at(ctx context.Context, snap *store.Snapshot, scorer string, nee
 	token := snap.Token()
 	v.mu.Lock()
 	var base *viewNode
+	var from *facts.View
 	for _, n := range v.nodes {
-		if n.view == nil || n.scorer != scorer {
+		if n.view == nil {
+			continue
+		}
+		if from = n.view; n.scorer != scorer { // it shares what no scorer decides
 			continue
 		}
 		if n.view.Snapshot().Token() == token && n.view.Has(need) {
@@ -61,7 +65,6 @@ func (v *views) at(ctx context.Context, snap *store.Snapshot, scorer string, nee
 			base = n
 		}
 	}
-	var from *facts.View
 	if base != nil {
 		from = base.view
 	}
@@ -73,7 +76,7 @@ func (v *views) at(ctx context.Context, snap *store.Snapshot, scorer string, nee
 	} else {
 		var ch *facts.Change
 		n.view, ch, err = from.Advance(ctx, snap.ForScorer(scorer), need)
-		if err == nil && ch.NewFrom == from.Rows() {
+		if err == nil && base != nil && ch.NewFrom == from.Rows() {
 			n.from, n.change = base, *ch
 		}
 	}
