@@ -65,14 +65,21 @@ func BenchmarkOpen(b *testing.B) {
 
 func BenchmarkRead(b *testing.B) {
 	_, s := benchLake(b)
-	v := openView(b, s, All)
-	var r Row
-	seq := int64(0)
-	for b.Loop() {
-		v.Read(seq, &r)
-		if seq++; seq == v.Rows() {
-			seq = 0
-		}
+	all := openView(b, s, All)
+	for _, bench := range []struct {
+		name string
+		need Set
+	}{{"few", Effort | TaskSet | Reward | Policy}, {"all", All}} {
+		b.Run(bench.name, func(b *testing.B) {
+			v, seq := all.Only(bench.need), int64(0)
+			var r Row
+			for b.Loop() {
+				v.Read(seq, &r)
+				if seq++; seq == v.Rows() {
+					seq = 0
+				}
+			}
+		})
 	}
 }
 

@@ -134,6 +134,26 @@ func TestFactsOfARow(t *testing.T) {
 	}
 }
 
+func TestOnly(t *testing.T) {
+	l := testlake.Open(t)
+	appendRows(t, l, testlake.Rows(l, "a", 9, 1)...)
+	annotate(t, l, note("priority", "trajectory", "a-3", 9), note("advantage", "trajectory", "a-3", 2))
+	v := openView(t, head(t, l), All)
+	w := v.Only(Effort | Advantage)
+	var a, b Row
+	v.Read(3, &a)
+	w.Read(3, &b)
+	if w.Has(Reward) || !w.Has(Effort) || !v.Has(All) || b.Effort != a.Effort || b.ID64 != a.ID64 || b.Advantage != 2 || !math.IsNaN(b.Priority) || b.Group != 0 || !math.IsNaN(b.RewardRaw) || b.Tokens != 0 {
+		t.Errorf("%+v of %+v", b, a)
+	}
+	annotate(t, l, note("advantage", "trajectory", "a-4", 3))
+	x, ch, err := w.Advance(context.Background(), head(t, l), All)
+	if err != nil || !x.Has(All) || !slices.Equal(ch.Touched, []int64{4}) {
+		t.Errorf("advanced: %+v, %v", ch, err)
+	}
+	(&world{t: t}).check(x, "advanced from a part")
+}
+
 func TestAdvance(t *testing.T) {
 	l := testlake.Open(t)
 	appendRows(t, l, testlake.Rows(l, "a", 20, 1)...)

@@ -104,6 +104,14 @@ func (v *View) Snapshot() *store.Snapshot { return v.snap }
 // Has reports whether the view holds all facts of a set.
 func (v *View) Has(s Set) bool { return v.has&s == s }
 
+// Only is the view of the same rows with those facts of v that are in need; it
+// takes no memory of its own. The fewer facts a view has, the quicker rows are read.
+func (v *View) Only(need Set) *View {
+	w := *v
+	w.has &= need
+	return &w
+}
+
 // Bytes is the memory that the view holds, about, with what it shares with others.
 func (v *View) Bytes() int64 {
 	n := int64(8*(cap(v.chunks)+cap(v.pages))) + v.base.sets.size() + v.match.size()
@@ -124,8 +132,9 @@ func (v *View) Bytes() int64 {
 func (v *View) Read(seq int64, r *Row) {
 	c, p := v.chunks[seq>>chunkBits], v.pages[seq>>pageBits]
 	i, k := int(seq&chunkMask), int(seq&pageMask)
-	*r = Row{Seq: seq, GroupIndex: -1, GroupSize: -1, Reward: math.NaN(), RewardRaw: math.NaN(), Priority: math.NaN(), Advantage: math.NaN(),
-		Success: -1, PolicyMin: Null, PolicyMax: Null}
+	*r = Row{}
+	r.Seq, r.GroupIndex, r.GroupSize, r.Success, r.PolicyMin, r.PolicyMax = seq, -1, -1, -1, Null, Null
+	r.Reward, r.RewardRaw, r.Priority, r.Advantage = math.NaN(), math.NaN(), math.NaN(), math.NaN()
 	if bitAt(p.absent, k) {
 		r.Absent = true
 		return
@@ -154,10 +163,10 @@ func (v *View) Read(seq int64, r *Row) {
 			r.Reward = p.reward.get(k)
 		}
 	}
-	if p.priority != nil {
+	if p.priority != nil && v.has&Priority != 0 {
 		r.Priority = p.priority.get(k)
 	}
-	if p.advantage != nil {
+	if p.advantage != nil && v.has&Advantage != 0 {
 		r.Advantage = p.advantage.get(k)
 	}
 }
