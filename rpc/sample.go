@@ -27,6 +27,7 @@ type drawn struct {
 	batch   *replay.Batch
 	units   int             // of the whole batch: 0 says that nothing can be drawn at all
 	waited  []replay.Waited // of a stream
+	claim   *replay.Claim   // of a stream
 	fetch   *replay.Fetcher
 }
 
@@ -99,9 +100,9 @@ func (d *drawn) record(ctx context.Context, columns []string) (arrow.Record, err
 func (d *drawn) meta() BatchMeta {
 	b := d.batch
 	m := BatchMeta{BatchID: b.ID, Position: b.Position, Version: b.Version, Snapshot: b.Snapshot, SpecHash: b.SpecHash, Units: d.units,
-		Stream: b.Stream, Run: b.Run, Dry: b.Dry}
-	if b.Stream != "" {
-		m.AsOf = &b.AsOf
+		Dry: b.Dry}
+	if c := d.claim; c != nil {
+		m.Stream, m.Run, m.AsOf = c.Stream, c.Run, &b.AsOf
 	}
 	for _, w := range d.waited {
 		m.Waited = append(m.Waited, fmt.Sprintf("%s for %s", w.Wait, w.For.Round(time.Millisecond)))

@@ -174,7 +174,7 @@ func (s StreamView) LedgerDiff(ctx context.Context, runA, runB string) (replay.L
 
 // drawnOf is a batch of a stream on its way out.
 func drawnOf(got *replay.Drawn, fetch *replay.Fetcher) *drawn {
-	return &drawn{sampler: got.Sampler, batch: got.Batch, units: len(got.Slots), waited: got.Waited, fetch: fetch}
+	return &drawn{sampler: got.Sampler, batch: got.Batch, units: len(got.Slots), waited: got.Waited, fetch: fetch, claim: &got.Claim}
 }
 
 // info is a batch without its payload.

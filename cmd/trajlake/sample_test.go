@@ -38,7 +38,7 @@ func TestSampleIsAFunction(t *testing.T) {
 		t.Fatalf("%d rows", len(rows))
 	}
 	for _, r := range rows {
-		keys(t, "a row", r, "trajectory_id task_set task_id group_id effort mode reward slot stratum inclusion_probability eligible row_weight group_rollouts group_reward_mean group_reward_std batch_id position version snapshot")
+		keys(t, "a row", r, "trajectory_id task_set task_id group_id effort mode reward slot stratum inclusion_probability importance_weight eligible staleness_versions staleness_steps staleness_seconds use_count rollout_rows row_index row_weight gone group_rollouts group_reward_mean group_reward_std batch_id position version snapshot")
 		if p := r["inclusion_probability"].(float64); p <= 0 || p > 1 || r["reward"].(float64) <= 0 || r["version"] != 1.0 || r["position"] != 4.0 {
 			t.Errorf("row %v", r)
 		}

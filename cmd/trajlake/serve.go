@@ -73,7 +73,7 @@ tokens and no TLS, so whoever reaches the port may read and write the lake.`,
 	fl.StringVar(&f.listen, "listen", "127.0.0.1:7400", "HOST:PORT; port 0 takes a free one")
 	fl.StringSliceVar(&f.roles, "roles", rpc.Roles(), "what is served: "+strings.Join(rpc.Roles(), ", "))
 	fl.BoolVar(&f.insecure, "insecure-listen", false, "listen on an address that others can reach, without any protection")
-	fl.StringVar(&f.debug, "debug-listen", "", "serve profiles (pprof) over HTTP on this loopback HOST:PORT")
+	fl.StringVar(&f.debug, "debug-listen", "", "serve profiles (pprof) and metrics over HTTP on this loopback HOST:PORT")
 	fl.StringVar(&f.cacheDir, "row-cache-dir", "", "folder for the local cache of rows that batches are made of; default the system's for temporary files")
 	fl.Int64Var(&f.cache, "row-cache", 4096, "size of that cache on disk, in MiB; 0 = none")
 	fl.DurationVar(&f.fold, "fold-every", 5*time.Second, "how often small files are folded and logs looked after; 0 = never")
@@ -145,7 +145,7 @@ func (a *app) serve(ctx context.Context, f *serveFlags) (err error) {
 
 // answer serves until ctx ends, with the work of the background, and drains.
 func (a *app) answer(ctx context.Context, lake *store.Lake, s *rpc.Server, ln net.Listener, f *serveFlags) error {
-	debug, stopDebug, err := a.serveDebug(f.debug)
+	debug, stopDebug, err := a.serveDebug(f.debug, s.WriteMetrics)
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,8 @@ func (a *app) streamShowCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show a stream with its filled-in spec",
+		Long: `show prints a stream's name, the hash and the snapshot, and every key of its spec:
+those that were given and the defaults of the day on which it was created.`,
 		Example: `  trajlake stream show mix-a --lake ./lake
   trajlake stream show mix-a --server 127.0.0.1:7400 --json`,
 		Args: cobra.ExactArgs(1),
@@ -322,6 +324,8 @@ func (a *app) ledgerDiffCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "diff RUN_A RUN_B",
 		Short: "Compare what two runs were trained on, step by step",
+		Long: `diff compares the acknowledged batches of two runs by the trajectories that each
+step was trained on, and names the first step that differs.`,
 		Example: `  trajlake ledger diff r1 r2 --lake ./lake
   trajlake ledger diff r1 r2 --server 127.0.0.1:7400 --json`,
 		Args: cobra.ExactArgs(2),

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -63,7 +64,7 @@ func tuneMemory(ctx context.Context) {
 
 // serveDebug serves profiles on addr, if there is one, until stop is called; at is
 // the address with the port that was taken.
-func (a *app) serveDebug(addr string) (at string, stop func(), err error) {
+func (a *app) serveDebug(addr string, metrics func(io.Writer) error) (at string, stop func(), err error) {
 	if addr == "" {
 		return "", func() {}, nil
 	}
@@ -77,6 +78,12 @@ func (a *app) serveDebug(addr string) (at string, stop func(), err error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		if err := metrics(w); err != nil {
+			a.log.Debug("write metrics", "err", err)
+		}
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
@@ -85,7 +92,7 @@ func (a *app) serveDebug(addr string) (at string, stop func(), err error) {
 			a.log.Warn("serve profiles", "err", err)
 		}
 	}()
-	a.note("profiles at http://%s/debug/pprof/", ln.Addr())
+	a.note("profiles at http://%s/debug/pprof/, metrics at /metrics", ln.Addr())
 	return ln.Addr().String(), func() {
 		_ = server.Close() // profiles in progress are broken off
 		<-done
