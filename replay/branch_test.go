@@ -144,7 +144,13 @@ func TestBranches(t *testing.T) {
 		sameSampler(t, next, fresh, name)
 		lake = rowsLake(t, n, forked)
 	}
-	// The key of a branch is that of its name; the only branch of a row is the row.
+}
+
+// TestBranchKeys: the key of a branch is that of its name; the only branch of a row
+// is the row.
+func TestBranchKeys(t *testing.T) {
+	const n = 12
+	lake := rowsLake(t, n, forked)
 	s := at(t, lake, bare+"unit: branch\nsampler: keyed\nbatch: {rows: 1}\nseed: 4", Origin{})
 	best, want := uint64(1<<63), ""
 	for i := range n {

@@ -1,5 +1,7 @@
 package replay
 
+import "slices"
+
 // pageRows is how many places share a page of marks, uses or ages.
 const pageRows = 1024
 
@@ -13,7 +15,7 @@ type markPage [pageRows / 64]uint64
 
 // clone is a copy that can be changed; m must not be changed any more.
 func (m *marks) clone() *marks {
-	return &marks{pages: append([]*markPage(nil), m.pages...), mine: map[int64]struct{}{}}
+	return &marks{pages: slices.Clone(m.pages), mine: map[int64]struct{}{}}
 }
 
 func (m *marks) has(i int64) bool {
@@ -70,36 +72,41 @@ type drawn struct {
 // With counts the rows that a position gave out, those that were eligible.
 // Positions come in order. cooldown is the spec's: so many positions are remembered.
 func (u *Uses) With(position uint64, seqs []int64, cooldown int64) *Uses {
-	next := &Uses{}
-	if u != nil {
-		next.pages = append(next.pages, u.pages...)
-		for _, d := range u.recent {
-			if position-d.position < uint64(cooldown) {
-				next.recent = append(next.recent, d)
-			}
-		}
+	next := u.copy()
+	next.add(position, seqs, cooldown, map[int64]struct{}{})
+	return next
+}
+
+// copy shares all pages.
+func (u *Uses) copy() *Uses {
+	if u == nil {
+		return &Uses{}
 	}
-	own := map[int64]struct{}{}
+	return &Uses{pages: slices.Clone(u.pages), recent: slices.Clone(u.recent)}
+}
+
+// add is With in place; own are the pages that nobody else has.
+func (u *Uses) add(position uint64, seqs []int64, cooldown int64, own map[int64]struct{}) {
+	u.recent = slices.DeleteFunc(u.recent, func(d drawn) bool { return position-d.position >= uint64(cooldown) })
 	for _, seq := range seqs {
 		i := seq / pageRows
-		for i >= int64(len(next.pages)) {
-			next.pages = append(next.pages, nil)
+		for i >= int64(len(u.pages)) {
+			u.pages = append(u.pages, nil)
 		}
-		if next.pages[i] == nil {
-			next.pages[i] = new(usePage)
+		if u.pages[i] == nil {
+			u.pages[i] = new(usePage)
 		} else if _, is := own[i]; !is {
-			c := *next.pages[i]
-			next.pages[i] = &c
+			c := *u.pages[i]
+			u.pages[i] = &c
 		}
 		own[i] = struct{}{}
-		if n := &next.pages[i][seq%pageRows]; *n < 1<<16-1 {
+		if n := &u.pages[i][seq%pageRows]; *n < 1<<16-1 {
 			*n++
 		}
 	}
 	if cooldown > 0 && len(seqs) > 0 {
-		next.recent = append(next.recent, drawn{position, append([]int64(nil), seqs...)})
+		u.recent = append(u.recent, drawn{position, slices.Clone(seqs)})
 	}
-	return next
 }
 
 // Count is how often a row was drawn.

@@ -14,25 +14,23 @@ import (
 
 // remembered is how many batches of a sequential stream a sampler keeps; an older
 // one is drawn again from the origin on.
-const remembered = 1024
+const remembered = 512
+
+// maxAhead bounds the batches that are drawn on the way to one.
+const maxAhead = 1 << 20
 
 // sequence is how far a sequential stream was drawn.
 type sequence struct {
 	next    uint64 // position
 	carry   Carry
-	uses    *Uses
+	uses    *Uses              // the sequence's own
+	counted map[int64]struct{} // pages of uses that nobody else has
 	pools   []*pool.Pool
 	own     map[int]bool // cells whose pool is the sequence's
 	resting []rest       // ascending by when they return
 	batches []*Batch     // of the positions before next
-	states  []state      // before each of them
+	carries []Carry      // before each of them
 	err     error        // of position next
-}
-
-// state is what the claim that began at a position would carry.
-type state struct {
-	carry Carry
-	uses  *Uses
 }
 
 // rest is a unit that waits for its cooldown.
@@ -45,13 +43,11 @@ type rest struct {
 }
 
 func (s *Sampler) newSequence() *sequence {
-	q := &sequence{next: s.origin.First, carry: s.origin.Carry, uses: s.origin.Uses, pools: slices.Clone(s.pools), own: map[int]bool{}}
+	q := &sequence{next: s.origin.First, carry: s.origin.Carry, uses: s.origin.Uses.copy(), counted: map[int64]struct{}{},
+		pools: slices.Clone(s.pools), own: map[int]bool{}}
 	q.carry.Given = slices.Clone(q.carry.Given)
 	if len(s.spec.Strata.Steps) > 0 && q.carry.Piece != s.piece {
 		q.carry.Piece, q.carry.PieceFirst, q.carry.Given = s.piece, q.carry.Slots, nil
-	}
-	if q.uses == nil {
-		q.uses = &Uses{}
 	}
 	for _, d := range q.uses.recent {
 		until := d.position + uint64(s.spec.Caps.Cooldown) + 1
@@ -98,25 +94,20 @@ func (s *Sampler) drawInOrder(position uint64) (*Batch, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seq == nil || position+uint64(len(s.seq.batches)) < s.seq.next {
-		s.seq = s.newSequence()
+	q, err := s.reach(position)
+	if err == nil && q.next == position {
+		q, err = s.reach(position + 1) // cannot overflow: position was reached
 	}
-	q := s.seq
-	for q.next <= position {
-		if q.err == nil {
-			q.err = q.step(s)
-		}
-		if q.err != nil {
-			return nil, q.err // no later batch can be drawn either
-		}
+	if err != nil {
+		return nil, err
 	}
 	return q.batches[uint64(len(q.batches))-(q.next-position)], nil
 }
 
 // step draws the next batch and takes what it does to later ones into account.
 func (q *sequence) step(s *Sampler) error {
-	before := state{q.carry, q.uses}
-	before.carry.Given = slices.Clone(q.carry.Given)
+	before := q.carry
+	before.Given = slices.Clone(q.carry.Given)
 	q.wake()
 	d := s.begin(q.next, q.pools, q.uses)
 	d.first = q.carry.Slots - q.carry.PieceFirst
@@ -138,9 +129,9 @@ func (q *sequence) step(s *Sampler) error {
 	}
 	q.use(s, d)
 	if len(q.batches) == remembered {
-		q.batches, q.states = slices.Delete(q.batches, 0, remembered/2), slices.Delete(q.states, 0, remembered/2)
+		q.batches, q.carries = slices.Delete(q.batches, 0, remembered/2), slices.Delete(q.carries, 0, remembered/2)
 	}
-	q.batches, q.states = append(q.batches, b), append(q.states, before)
+	q.batches, q.carries = append(q.batches, b), append(q.carries, before)
 	q.next++
 	return nil
 }
@@ -170,7 +161,7 @@ func (q *sequence) use(s *Sampler, d *drawing) {
 			}
 		}
 	}
-	q.uses = q.uses.With(q.next, seqs, caps.Cooldown)
+	q.uses.add(q.next, seqs, caps.Cooldown, q.counted)
 	for _, p := range d.picks {
 		first, n := p.cand.key, 1
 		if s.spec.Unit == UnitBranch { // the other branches are of the same row
@@ -215,8 +206,18 @@ func (s *Sampler) CarryAt(position uint64) (Carry, error) {
 		rows := uint64(s.spec.Batch.Rows)
 		return Carry{Slots: position * rows, Piece: s.piece, PieceFirst: s.pieceFirst(s.origin.First * rows)}, nil
 	}
-	st, err := s.stateAt(position)
-	return st.carry, err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q, err := s.reach(position)
+	if err != nil {
+		return Carry{}, err
+	}
+	carry := q.carry
+	if position < q.next {
+		carry = q.carries[uint64(len(q.carries))-(q.next-position)]
+	}
+	carry.Given = slices.Clone(carry.Given)
+	return carry, nil
 }
 
 // UsesAt is how often rows were drawn before a position; nil if the stream does
@@ -225,28 +226,46 @@ func (s *Sampler) UsesAt(position uint64) (*Uses, error) {
 	if s.spec.Caps.Reuse == 0 && s.spec.Caps.Cooldown == 0 {
 		return s.origin.Uses, nil
 	}
-	st, err := s.stateAt(position)
-	return st.uses, err
-}
-
-func (s *Sampler) stateAt(position uint64) (state, error) {
-	if position > s.origin.First {
-		if _, err := s.drawInOrder(position - 1); err != nil {
-			return state{}, err
-		}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.seq == nil {
+	q, err := s.reach(position)
+	if err != nil {
+		return nil, err
+	}
+	if position < q.next { // count again what was drawn before it
+		q = s.newSequence()
+		for q.next < position {
+			if err := q.step(s); err != nil {
+				return nil, err
+			}
+		}
+	}
+	clear(q.counted)
+	return q.uses.copy(), nil
+}
+
+// reach draws up to a position, not including it, and gives the sequence, which
+// remembers the state before it; mu is held.
+func (s *Sampler) reach(position uint64) (*sequence, error) {
+	if position < s.origin.First {
+		return nil, fault.New(fault.Usage, "look up the state of a stream", "position %d is before the claim, which begins at %d", position, s.origin.First)
+	}
+	if position-s.origin.First > maxAhead {
+		return nil, fault.New(fault.Exhausted, "draw in sequence", "position %d is more than %d batches away from %d, where the sequence begins", position, maxAhead, s.origin.First).
+			WithHint("a named stream begins anew with every claim")
+	}
+	if s.seq == nil || position+uint64(len(s.seq.batches)) < s.seq.next {
 		s.seq = s.newSequence()
 	}
-	switch q := s.seq; {
-	case position == q.next:
-		return state{q.carry, q.uses}, nil
-	case position < q.next && position+uint64(len(q.states)) >= q.next:
-		return q.states[uint64(len(q.states))-(q.next-position)], nil
+	for s.seq.next < position {
+		if s.seq.err == nil {
+			s.seq.err = s.seq.step(s)
+		}
+		if s.seq.err != nil {
+			return nil, s.seq.err // no later batch can be drawn either
+		}
 	}
-	return state{}, fault.New(fault.Usage, "look up the state of a stream", "position %d is not within the claim from %d on", position, s.origin.First)
+	return s.seq, nil
 }
 
 // digest feeds a hash with everything that bears on draws from a position on, and
