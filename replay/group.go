@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"math/bits"
-	"slices"
 
 	"trajlake/replay/facts"
 	"trajlake/replay/law"
@@ -91,20 +90,14 @@ func (s *Sampler) late(members []int64) (why reason, waits bool) {
 }
 
 // rolloutsOf is how many rollouts some rows of a group are: an episode is one.
-func (s *Sampler) rolloutsOf(members []int64) (n int64) {
-	var seen []uint32
+func (s *Sampler) rolloutsOf(members []int64) int64 {
+	var c rollouts
 	var r facts.Row
 	for _, seq := range members {
 		s.view.Read(seq, &r)
-		if r.Episode != 0 {
-			if slices.Contains(seen, r.Episode) {
-				continue
-			}
-			seen = append(seen, r.Episode)
-		}
-		n++
+		c.add(&r)
 	}
-	return n
+	return int64(len(c.list))
 }
 
 // weighGroup gives a group the mean weight of its eligible members.

@@ -32,30 +32,38 @@ type rollout struct {
 // the same bits.
 func (s *Sampler) groupStats(code uint32) groupStats {
 	members := s.view.Members(code)
-	rollouts := make([]rollout, 0, len(members))
+	var c rollouts
 	var r facts.Row
 	for _, seq := range members {
 		s.view.Read(seq, &r)
 		if s.spec.Group.Stats == Eligible && !s.rules.eligible(&r).eligible() {
 			continue
 		}
-		rollouts = addRollout(rollouts, &r)
+		c.add(&r)
 	}
-	return statsOf(rollouts, s.spec.Group)
+	return statsOf(c.list, s.spec.Group)
 }
 
-func addRollout(rollouts []rollout, r *facts.Row) []rollout {
+// rollouts are those of some rows, in log order.
+type rollouts struct {
+	list     []rollout
+	episodes map[uint32]int // which of the list an episode is
+}
+
+func (c *rollouts) add(r *facts.Row) {
 	if r.Episode != 0 {
-		for i := range rollouts {
-			if rollouts[i].episode == r.Episode {
-				if math.IsNaN(rollouts[i].reward) {
-					rollouts[i].reward = r.Reward
-				}
-				return rollouts
+		if i, known := c.episodes[r.Episode]; known {
+			if math.IsNaN(c.list[i].reward) {
+				c.list[i].reward = r.Reward
 			}
+			return
 		}
+		if c.episodes == nil {
+			c.episodes = map[uint32]int{}
+		}
+		c.episodes[r.Episode] = len(c.list)
 	}
-	return append(rollouts, rollout{r.Episode, r.Reward})
+	c.list = append(c.list, rollout{r.Episode, r.Reward})
 }
 
 func statsOf(rollouts []rollout, spec Group) groupStats {
