@@ -336,9 +336,19 @@ func TestReuseCap(t *testing.T) {
 // TestLiveUnderFaults has two nodes draw and ack at once over a store that fails at
 // random: one chain, one batch for each position, every acked step once.
 func TestLiveUnderFaults(t *testing.T) {
+	t.Run("memory", func(t *testing.T) { drawUnderFaults(t, blob.NewMemory()) })
+	t.Run("directory", func(t *testing.T) {
+		dir, err := blob.OpenDir(t.TempDir(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawUnderFaults(t, dir)
+	})
+}
+
+func drawUnderFaults(t *testing.T, mem blob.Bucket) {
 	const seed, steps = 21, 50
 	t.Logf("seed %d", seed)
-	mem := blob.NewMemory()
 	faulty := []*blob.Faulty{blob.NewFaulty(mem), blob.NewFaulty(mem)}
 	es, lakes := engines(t, 1, mem) // no faults: checks in the end
 	fillLake(t, lakes[0], "a", 40)
