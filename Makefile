@@ -52,7 +52,7 @@ test-law:
 	if grep -qw avx2 /proc/cpuinfo 2>/dev/null; then GOAMD64=v3 go test -count=1 ./replay/law; else echo 'NOT RUN: GOAMD64=v3 needs a processor with AVX2'; fi
 
 test-race:
-	CGO_ENABLED=1 go test -race -short -count=1 -timeout 600s ./ingest ./store ./rpc
+	CGO_ENABLED=1 go test -race -short -count=1 -timeout 600s ./ingest ./store ./rpc ./replay ./replay/pack ./replay/facts
 
 test-python: build $(VENV)/ok
 	TRAJLAKE_BIN=$(BIN) $(PY) -m pytest -q python/tests
@@ -63,7 +63,7 @@ test-engines: build $(VENV)/ok $(VGW)
 interop: build $(VENV)/ok $(MINIO) ## the heavy part: MinIO, the black-box checks where they are
 	scripts/with-s3 minio go test -count=1 -timeout 600s ./store/...
 	TRAJLAKE_BIN=$(BIN) scripts/with-s3 minio $(PY) -m pytest -q internal/interop
-	if [ -x ../shared/checks/run ]; then ../shared/checks/run 1; else echo 'NOT RUN: there are no black-box checks beside this checkout'; fi
+	if [ -x ../shared/checks/run ]; then ../shared/checks/run 1 2; else echo 'NOT RUN: there are no black-box checks beside this checkout'; fi
 
 bench: build ## figures beside the peers', where those are installed
 	scripts/bench
