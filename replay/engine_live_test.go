@@ -349,7 +349,8 @@ func TestLiveUnderFaults(t *testing.T) {
 func drawUnderFaults(t *testing.T, mem blob.Bucket) {
 	const seed, steps = 21, 50
 	t.Logf("seed %d", seed)
-	faulty := []*blob.Faulty{blob.NewFaulty(mem), blob.NewFaulty(mem)}
+	open := struct{ blob.Bucket }{mem} // that no node closes for the others
+	faulty := []*blob.Faulty{blob.NewFaulty(open), blob.NewFaulty(open)}
 	es, lakes := engines(t, 1, mem) // no faults: checks in the end
 	fillLake(t, lakes[0], "a", 40)
 	create(t, es[0], "live", liveSpec)
