@@ -11,6 +11,9 @@
 //	bench index   -dir DIR                        opening and indexing a million rows
 //	bench idle    -bin TRAJLAKE -lake DIR         memory of an idle server
 //	bench big     -bin TRAJLAKE -dir DIR          import of one trajectory of 200 MB
+//	bench draws   -n 10000000                     256 weighted draws and updates, 10,000 to n rows
+//	bench cached  -lake DIR -dir DIR              random rows from the local cache of rows
+//	bench memory  -dir DIR                        priorities written back; memory per row of streams
 //	bench report  -rows FILE                      a table of all the lines in FILE
 //
 // FILE is an Arrow stream of the peers' workload; without it rows of about the
@@ -52,10 +55,11 @@ type settings struct {
 func main() {
 	verbs := map[string]func(context.Context, *settings) error{
 		"load": load, "append": appends, "take": takes, "scan": scans, "writers": writers,
-		"insert": insert, "index": indexing, "idle": idle, "big": big, "report": report,
+		"insert": insert, "index": indexing, "idle": idle, "big": big,
+		"draws": draws, "cached": cached, "memory": memory, "report": report,
 	}
 	if len(os.Args) < 2 || verbs[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: bench load|append|take|scan|writers|insert|index|idle|big|report [flags]; see the command's doc comment")
+		fmt.Fprintln(os.Stderr, "usage: bench load|append|take|scan|writers|insert|index|idle|big|draws|cached|memory|report [flags]; see the command's doc comment")
 		os.Exit(2)
 	}
 	var s settings
