@@ -93,12 +93,15 @@ func BenchmarkTenStreams(b *testing.B) {
 	b.StopTimer()
 	stop()
 	writer.Wait()
-	for name, d := range map[string][]time.Duration{"draw": draws, "ack": acks} {
-		slices.Sort(d)
-		b.ReportMetric(float64(d[len(d)/2].Microseconds())/1e3, name+"-p50-ms")
-		b.ReportMetric(float64(d[len(d)*99/100].Microseconds())/1e3, name+"-p99-ms")
-	}
+	reportTimes(b, "draw", draws)
+	reportTimes(b, "ack", acks)
 	b.ReportMetric(float64(most), "rows-waiting-max")
 	b.ReportMetric(float64(behind.Milliseconds()), "behind-ms")
 	b.ReportMetric(float64(e.Stats().LedgerCommits)/b.Elapsed().Seconds(), "commits/s")
+}
+
+func reportTimes(b *testing.B, name string, d []time.Duration) {
+	slices.Sort(d)
+	b.ReportMetric(float64(d[len(d)/2].Microseconds())/1e3, name+"-p50-ms")
+	b.ReportMetric(float64(d[len(d)*99/100].Microseconds())/1e3, name+"-p99-ms")
 }

@@ -240,27 +240,33 @@ func killTrainer(t *testing.T, text string, live bool) {
 	if killed != kills {
 		t.Errorf("%d kills, want %d", killed, kills)
 	}
-	calm := NewEngine(lakes[1], nil) // knows nothing but what the lake has
+	checkKilled(t, es[1], lakes[1], steps, live)
+	t.Logf("%d incarnations", rounds)
+}
+
+// checkKilled compares the run that was killed with the batches of a node that knows
+// nothing but what the lake has.
+func checkKilled(t *testing.T, e *Engine, lake *store.Lake, steps int64, live bool) {
+	calm := NewEngine(lake, nil)
 	defer calm.Close(context.Background())
 	want := map[int64]string{}
-	for i := range int64(steps) {
+	for i := range steps {
 		want[i] = batchOf(t, calm, "mix", "killed", uint64(i)).ID
 		if !live && batchOf(t, calm, "mix", "calm", uint64(i)).ID != want[i] {
 			t.Fatalf("batch %d differs from that of a run that was never killed", i)
 		}
 	}
-	checkSteps(t, es[1], "killed", want)
-	if err := es[0].Ack(t.Context(), ackOf(batchOf(t, es[0], "mix", "calm", 0), 0, 0)); err != nil {
+	checkSteps(t, e, "killed", want)
+	if err := e.Ack(t.Context(), ackOf(batchOf(t, e, "mix", "calm", 0), 0, 0)); err != nil {
 		t.Fatal(err)
 	}
-	d, err := es[0].Diff(t.Context(), "calm", "killed")
+	d, err := e.Diff(t.Context(), "calm", "killed")
 	if err != nil || d.SameSteps+d.DifferentSteps != 1 || d.OnlyB != steps-1 || d.OnlyA != 0 || d.FirstDifference == nil {
 		t.Errorf("diff %+v, %v", d, err)
 	}
 	if !live && (d.SameSteps != 1 || *d.FirstDifference != 1) {
 		t.Errorf("diff %+v of a pinned stream", d)
 	}
-	t.Logf("%d incarnations", rounds)
 }
 
 // checkSteps compares the consumed rows of a run with the batch of each step.
