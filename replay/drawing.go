@@ -83,7 +83,7 @@ func (d *drawing) source(cell int) source {
 		case order != "":
 			d.sources[cell] = newOrdered(d, cell, order)
 		case d.s.spec.Sampler == Tree:
-			d.sources[cell] = &treeSource{d: d, pool: d.pools[cell], cell: cell, taken: map[uint32]struct{}{}}
+			d.sources[cell] = newTreeSource(d, cell)
 		default:
 			d.sources[cell] = newKeyedSource(d, cell)
 		}

@@ -112,7 +112,39 @@ type treeSource struct {
 	head      candidate
 	has       bool
 	dry       bool
+	first     []pool.Candidate // first tries of slots
+	slots     []uint64         // those slots
 	threshold *law.Threshold
+}
+
+// newTreeSource throws the slots that the schedule gives to the cell's stratum at
+// once, where that is the only cell of the stratum.
+func newTreeSource(d *drawing, cell int) *treeSource {
+	q := &treeSource{d: d, pool: d.pools[cell], cell: cell, taken: map[uint32]struct{}{}}
+	if d.byTokens != nil || d.s.fresh != nil || d.s.spec.Batch.Rows > maxAtOnce {
+		return q
+	}
+	for slot := range uint64(d.s.spec.Batch.Rows) {
+		if d.s.schedule.At(d.first+slot) == cell {
+			q.slots = append(q.slots, slot)
+		}
+	}
+	q.first = q.pool.First(d.s.spec.Seed, d.position, q.slots)
+	return q
+}
+
+// maxAtOnce bounds the slots that are thrown at once.
+const maxAtOnce = 1 << 16
+
+// throw draws for a slot, with the first try at hand where there is one.
+func (q *treeSource) throw(slot uint64) (pool.Candidate, bool) {
+	if i, found := slices.BinarySearch(q.slots, slot); found && i < len(q.first) {
+		if c := q.first[i]; !q.blocked(c.Key) {
+			return c, true
+		}
+		return q.pool.Throw(q.d.s.spec.Seed, q.d.position, slot, 1, q.blocked)
+	}
+	return q.pool.Throw(q.d.s.spec.Seed, q.d.position, slot, 0, q.blocked)
 }
 
 func (q *treeSource) blocked(key uint32) bool {
@@ -127,7 +159,7 @@ func (q *treeSource) next(slot int) (candidate, bool) {
 	if q.dry || len(q.taken) == q.pool.Len() {
 		return candidate{}, false
 	}
-	c, ok := q.pool.Throw(q.d.s.spec.Seed, q.d.position, uint64(slot), q.blocked)
+	c, ok := q.throw(uint64(slot))
 	if !ok {
 		c, ok = q.pool.Last(q.d.s.spec.Seed, q.d.position, uint64(slot), q.without())
 	}

@@ -31,11 +31,18 @@ func BenchmarkTreeDraw(b *testing.B) {
 			p := poolOf(n, false)
 			b.ReportMetric(float64(p.Bytes())/float64(n), "B/row")
 			position := uint64(0)
+			slots := make([]uint64, 256)
+			for i := range slots {
+				slots[i] = uint64(i)
+			}
 			for b.Loop() {
 				position++
 				taken := make(map[uint32]struct{}, 256)
-				for slot := range uint64(256) {
-					c, _ := p.Throw(5, position, slot, func(key uint32) bool { _, is := taken[key]; return is })
+				first := p.First(5, position, slots)
+				for slot, c := range first {
+					if _, is := taken[c.Key]; is {
+						c, _ = p.Throw(5, position, uint64(slot), 1, func(key uint32) bool { _, is := taken[key]; return is })
+					}
 					taken[c.Key] = struct{}{}
 				}
 			}

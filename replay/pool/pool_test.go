@@ -100,9 +100,18 @@ func compare(t *testing.T, r *rand.Rand, p *Pool, m model) {
 func checkTree(t *testing.T, p *Pool, tree *law.Tree, keys []uint32, seed, position uint64, slots int) {
 	t.Helper()
 	taken, out := map[int]struct{}{}, []uint32{}
+	var all []uint64
+	for slot := range uint64(slots) {
+		all = append(all, slot)
+	}
+	for slot, c := range p.First(seed, position, all) {
+		if one, ok := p.Throw(seed, position, uint64(slot), 0, func(uint32) bool { return false }); !ok || one != c {
+			t.Fatalf("slot %d: first try %+v, want %+v", slot, c, one)
+		}
+	}
 	for slot := range uint64(slots) {
 		want, wantOK := tree.Draw(seed, position, slot, taken)
-		got, ok := p.Throw(seed, position, slot, func(key uint32) bool { return slices.Contains(out, key) })
+		got, ok := p.Throw(seed, position, slot, 0, func(key uint32) bool { return slices.Contains(out, key) })
 		if !ok {
 			got, ok = p.Last(seed, position, slot, out)
 		}
@@ -169,7 +178,7 @@ func TestEmptyPool(t *testing.T) {
 	p := New(false)
 	p.Seal()
 	p.Set(3, 0, 0)
-	if _, ok := p.Throw(1, 1, 0, func(uint32) bool { return false }); ok {
+	if _, ok := p.Throw(1, 1, 0, 0, func(uint32) bool { return false }); ok {
 		t.Error("an empty pool gave a candidate")
 	}
 	if _, ok := p.Last(1, 1, 0, []uint32{1, 2}); ok {

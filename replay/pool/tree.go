@@ -41,14 +41,51 @@ func (p *Pool) before(key uint32) law.Sum {
 	return s
 }
 
-// Throw draws for one slot by the tree sampler, up to and with its 64th try. ok is
-// false if all of them hit candidates that are not to be taken; then comes Last.
-func (p *Pool) Throw(seed, position, slot uint64, blocked func(key uint32) bool) (c Candidate, ok bool) {
+// First is the first try of many slots, which nearly always is their last one. The
+// descents go side by side, so that memory is waited for once and not once for each;
+// nil for an empty pool.
+func (p *Pool) First(seed, position uint64, slots []uint64) []Candidate {
+	total := p.Total()
+	if total == (law.Sum{}) {
+		return nil
+	}
+	rest, nodes := make([]law.Sum, len(slots)), make([]int, len(slots))
+	for i, slot := range slots {
+		rest[i] = law.Scale(law.TreeHash(seed, position, slot, 0), total)
+	}
+	for depth := len(p.levels) - 2; depth >= 0; depth-- {
+		level := p.levels[depth]
+		for i := range slots {
+			node, r := nodes[i]*fanout, rest[i]
+			for !less(r, level[node]) {
+				r = minus(r, level[node])
+				node++
+			}
+			nodes[i], rest[i] = node, r
+		}
+	}
+	out := make([]Candidate, len(slots))
+	for i, node := range nodes { // touch what at will read
+		b := p.blocks[node]
+		if b.weights != nil {
+			out[i].Weight = b.sums[0].Lo ^ b.weights[0]
+		}
+	}
+	for i, node := range nodes {
+		out[i] = p.candidate(node, p.blocks[node].at(rest[i]))
+	}
+	return out
+}
+
+// Throw draws for one slot by the tree sampler, from the given try up to and with
+// the 64th. ok is false if all of them hit candidates that are not to be taken; then
+// comes Last.
+func (p *Pool) Throw(seed, position, slot, from uint64, blocked func(key uint32) bool) (c Candidate, ok bool) {
 	total := p.Total()
 	if total == (law.Sum{}) {
 		return c, false
 	}
-	for try := range uint64(tries) {
+	for try := from; try < tries; try++ {
 		c = p.find(law.Scale(law.TreeHash(seed, position, slot, try), total))
 		if !blocked(c.Key) {
 			return c, true
