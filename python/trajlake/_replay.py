@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -249,9 +251,12 @@ class _Feed:
         self._reader: Batches | None = None
         self._closed = threading.Event()
         self._ready: queue.Queue[Batch | BaseException] | None = None
+        self._owner = os.getpid()
         if replay._prefetch:
             self._ready = queue.Queue(replay._prefetch)
-            threading.Thread(target=self._run, args=(self._ready,), name="trajlake-replay", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, args=(self._ready,), name="trajlake-replay", daemon=True)
+            self._thread.start()
+            _running.add(self)
 
     def next(self) -> Batch:
         """The next batch; errors of the fetching are raised here."""
@@ -266,6 +271,12 @@ class _Feed:
         reader = self._reader
         if reader is not None:
             reader.cancel()
+
+    def end(self) -> None:
+        """Stop, and wait for the thread: a thread inside of gRPC aborts an interpreter that ends."""
+        if self._owner == os.getpid():
+            self.close()
+            self._thread.join(5)
 
     def _run(self, ready: queue.Queue[Batch | BaseException]) -> None:
         while not self._closed.is_set():
@@ -341,3 +352,12 @@ class _Feed:
             if len(pieces) >= meta.get("pieces", 1):
                 self._at += self._stride
                 return Batch(pa.Table.from_batches(pieces), meta, self._rank, self._world)
+
+
+_running: weakref.WeakSet[_Feed] = weakref.WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    for feed in list(_running):
+        feed.end()
