@@ -1,12 +1,10 @@
-"""What a trainer meets: nothing to draw, ranks, restarts, loader workers."""
+"""What a trainer meets: nothing to draw, ranks, restarts."""
 
 import datetime as dt
 import decimal
 import itertools
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -103,54 +101,6 @@ def test_the_server_is_away_for_a_while(server, filled):
     got += [b.table.to_pydict() for b in take(replay, 8)]
     back.join()
     assert got == want
-
-
-LOADERS = """
-import itertools, json, sys
-sys.path[:] = json.loads(sys.argv[1])
-import torch.utils.data
-import trajlake
-from trajlake.torch import ReplayDataset
-
-if __name__ == "__main__":
-    addr, spec = sys.argv[2], json.loads(sys.argv[3])
-    ids = lambda batches: [b["batch_id"] for b in batches]
-    loader = lambda ds, workers, how: torch.utils.data.DataLoader(ds, batch_size=None, num_workers=workers, multiprocessing_context=how)
-    ds = ReplayDataset(addr, spec, batches=7)
-    got = []
-    for workers, how in ((2, "fork"), (3, "fork"), (2, "spawn"), (0, None)):  # 0 connects here: after it no fork
-        both = loader(ds, workers, how)
-        got += [ids(both), ids(both)]  # another epoch is the same again
-    first = list(itertools.islice(ds, 3))
-    other = ReplayDataset(addr, spec, batches=7)
-    other.load_state_dict(json.loads(json.dumps(ds.state_dict())))
-    got.append(ids(first) + ids(other))
-    got.append(got[0][:4] + ids(loader(ReplayDataset(addr, spec, position=4, batches=3), 2, "spawn")))
-    try:
-        list(loader(ds, 2, "fork"))
-    except trajlake.UsageError as e:
-        assert "spawn" in str(e)
-    else:
-        raise AssertionError("forked workers used gRPC after a fork")
-    print(json.dumps(got))
-"""
-
-
-def test_loader_workers(filled, server, tmp_path):
-    pytest.importorskip("torch")
-    from trajlake.torch import ReplayDataset
-
-    want = [b.batch_id for b in take(filled.replay(SPEC), 7)]
-    script = tmp_path / "loaders.py"
-    script.write_text(LOADERS)
-    r = subprocess.run([sys.executable, script, json.dumps(sys.path), server.addr, json.dumps(SPEC)], capture_output=True, text=True, check=False)
-    assert r.returncode == 0, r.stderr[-3000:]
-    for k, got in enumerate(json.loads(r.stdout)):
-        assert got == want, k
-    with pytest.raises(trajlake.ExhaustedError):
-        next(iter(ReplayDataset(server.addr, {"where": "reward > 100"})))
-    with pytest.raises(trajlake.UnavailableError):
-        ReplayDataset("127.0.0.1:1", SPEC)
 
 
 def test_a_forked_process_is_refused(filled):
