@@ -49,14 +49,18 @@ func stored() []string {
 // compares every value with what the store gives, with room for everything and with
 // room for little.
 func TestGatherEqualsTheStore(t *testing.T) {
-	snap := wide(t, 300)
+	rows, rounds := 300, 40
+	if testing.Short() {
+		rows, rounds = 60, 9
+	}
+	snap := wide(t, rows)
 	n := snap.Count(schema.Trajectories)
-	for name, limit := range map[string]int64{"roomy": 0, "tight": 600_000, "off": -1} {
+	for name, limit := range map[string]int64{"roomy": 0, "tight": 300_000, "off": -1} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(7, 8))
 			c := pack.New(&pack.Options{Dir: t.TempDir(), Limit: limit})
 			defer c.Close()
-			for round := range 40 {
+			for round := range rounds {
 				columns := [][]string{stored(), {"token_ids", "logprobs", "trajectory_id"}, {"turns"}}[round%3]
 				seqs := make([]int64, r.IntN(40))
 				for i := range seqs {
@@ -114,7 +118,11 @@ func TestNullRows(t *testing.T) {
 
 // TestConcurrentGather reads from many goroutines while segments come and go, and after Close.
 func TestConcurrentGather(t *testing.T) {
-	snap := wide(t, 200)
+	rows, rounds := 200, 30
+	if testing.Short() {
+		rows, rounds = 60, 6
+	}
+	snap := wide(t, rows)
 	n := snap.Count(schema.Trajectories)
 	c := pack.New(&pack.Options{Dir: t.TempDir(), Limit: 1 << 20})
 	columns := []string{"token_ids", "turns", "trajectory_id"}
@@ -122,7 +130,7 @@ func TestConcurrentGather(t *testing.T) {
 	for w := range uint64(6) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(w, 1))
-			for range 30 {
+			for range rounds {
 				seqs := make([]int64, 16)
 				for i := range seqs {
 					seqs[i] = r.Int64N(n)
