@@ -4,13 +4,14 @@ BUILD   := $(CURDIR)/build
 BIN     := $(BUILD)/bin/trajlake
 VENV    := $(BUILD)/venv
 PY      := $(VENV)/bin/python
+TORCH   := $(BUILD)/torch
 VGW     := $(BUILD)/tools/versitygw-v1.8.0
 MINIO   := $(BUILD)/tools/minio-20260212
 COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 LDFLAGS := -X main.commit=$(COMMIT)
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test test-go test-race test-law test-python test-engines interop bench generate clean help
+.PHONY: build demo test test-go test-race test-law test-python test-engines test-torch interop bench generate clean help
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +29,13 @@ $(VENV)/ok: python/pyproject.toml internal/interop/requirements.txt
 $(VENV)/demo-ok: python/pyproject.toml
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install -q --disable-pip-version-check -e ./python
+	@touch $@
+
+$(TORCH)/ok: python/pyproject.toml internal/interop/requirements-torch.txt internal/interop/cputorch.py
+	python3 -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install -q --disable-pip-version-check --no-deps -r internal/interop/requirements-torch.txt
+	$(TORCH)/bin/python -m pip install -q --disable-pip-version-check -e ./python
+	$(TORCH)/bin/python internal/interop/cputorch.py
 	@touch $@
 
 $(VGW):
@@ -60,7 +68,10 @@ test-python: build $(VENV)/ok
 test-engines: build $(VENV)/ok $(VGW)
 	TRAJLAKE_BIN=$(BIN) scripts/with-s3 versitygw $(PY) -m pytest -q internal/interop
 
-interop: build $(VENV)/ok $(MINIO) ## the heavy part: MinIO, the black-box checks where they are
+test-torch: build $(TORCH)/ok ## the PyTorch side (downloads 540 MB)
+	TRAJLAKE_BIN=$(BIN) $(TORCH)/bin/python -m pytest -q -rs python/tests/test_torch.py python/tests/test_examples.py python/tests/test_guide.py
+
+interop: build $(VENV)/ok $(MINIO) test-torch ## the heavy part: MinIO, PyTorch, the black-box checks where they are
 	scripts/with-s3 minio go test -count=1 -timeout 600s ./store/...
 	TRAJLAKE_BIN=$(BIN) scripts/with-s3 minio $(PY) -m pytest -q internal/interop
 	if [ -x ../shared/checks/run ]; then ../shared/checks/run 1 2; else echo 'NOT RUN: there are no black-box checks beside this checkout'; fi
