@@ -51,11 +51,11 @@ func stored() []string {
 func TestGatherEqualsTheStore(t *testing.T) {
 	rows, rounds := 300, 40
 	if testing.Short() {
-		rows, rounds = 60, 9
+		rows, rounds = 60, 15
 	}
 	snap := wide(t, rows)
 	n := snap.Count(schema.Trajectories)
-	for name, limit := range map[string]int64{"roomy": 0, "tight": 300_000, "off": -1} {
+	for name, limit := range map[string]int64{"roomy": 0, "tight": 3_000_000, "off": -1} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(7, 8))
 			c := pack.New(&pack.Options{Dir: t.TempDir(), Limit: limit})
