@@ -60,7 +60,8 @@ test-law:
 	if grep -qw avx2 /proc/cpuinfo 2>/dev/null; then GOAMD64=v3 go test -count=1 ./replay/law; else echo 'NOT RUN: GOAMD64=v3 needs a processor with AVX2'; fi
 
 test-race:
-	CGO_ENABLED=1 go test -race -short -count=1 -timeout 600s ./ingest ./store ./rpc ./replay ./replay/pack ./replay/facts
+	CGO_ENABLED=1 go test -race -short -count=1 -timeout 600s ./ingest ./store ./rpc ./replay/pack
+	CGO_ENABLED=1 go test -race -short -count=1 -timeout 600s -run 'Concurrent|AtOnce|Readers|Faults|FaultyStore|Clients|Competing|Close|LiveStream|Cancelled' ./replay ./replay/facts
 
 test-python: build $(VENV)/ok
 	TRAJLAKE_BIN=$(BIN) $(PY) -m pytest -q python/tests
