@@ -28,6 +28,7 @@ type Batch struct {
 
 // Slot is one unit of a batch.
 type Slot struct {
+	Number  int // its place in the whole batch, from 0; it stays where ranks get parts
 	Stratum string
 	P32     uint64   // inclusion probability in 2^−32; law.One is 1
 	Weight  uint64   // fixed point, see law.Weight; where an order draws, law.One

@@ -84,6 +84,23 @@ func forked(i int, r *schema.Trajectory) {
 	}
 }
 
+// sameTokens: a Fetcher gives the rows of a batch the tokens that Sampler.Rows does,
+// from the lake and from its cache.
+func sameTokens(t *testing.T, s *Sampler, b *Batch, columns []string, want frame) {
+	t.Helper()
+	fetch := NewFetcher(nil)
+	defer fetch.Close()
+	for range 2 {
+		rec, err := fetch.Rows(t.Context(), s, b, columns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := frameOf(rec); got["segments"] != nil || !array.Equal(got["token_ids"], want["token_ids"]) || !array.Equal(got["loss_mask"], want["loss_mask"]) {
+			t.Errorf("fetched %v\nwant %v", got["token_ids"], want["token_ids"])
+		}
+	}
+}
+
 func TestBranches(t *testing.T) {
 	const n = 12
 	lake := rowsLake(t, n, forked)
@@ -93,11 +110,13 @@ func TestBranches(t *testing.T) {
 		if want := n + n + 1; len(b.Slots) != want { // 1, 2, 3, 1, … branches, and one more
 			t.Fatalf("%d branches, want %d", len(b.Slots), want)
 		}
-		rec, err := s.Rows(t.Context(), b, []string{"trajectory_id", "token_ids", "loss_mask", "logprobs"})
+		columns := []string{"trajectory_id", "token_ids", "loss_mask", "logprobs"}
+		rec, err := s.Rows(t.Context(), b, columns)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f := frameOf(rec)
+		sameTokens(t, s, b, columns, f)
 		seen, sum := map[string]bool{}, map[int64]float64{}
 		for i, slot := range b.Slots {
 			m := slot.Members[0]

@@ -330,7 +330,7 @@ func (d *drawing) done() *Batch {
 	b.Slots = make([]Slot, 0, len(d.picks))
 	for i := range d.picks {
 		p := &d.picks[i]
-		slot := Slot{Stratum: d.s.nameOf(d.s.stratumOf(p.cell)), P32: d.source(p.cell).inclusion(p, picks[p.cell]), Weight: p.cand.weight,
+		slot := Slot{Number: i, Stratum: d.s.nameOf(d.s.stratumOf(p.cell)), P32: d.source(p.cell).inclusion(p, picks[p.cell]), Weight: p.cand.weight,
 			N: int64(d.pools[p.cell].Len()), Uses: -1, Members: p.members}
 		for _, m := range p.members {
 			if m.Eligible {

@@ -79,8 +79,11 @@ func (f *Fetcher) rows(ctx context.Context, s *Sampler, b *Batch, columns []stri
 			stored = append(stored, c)
 		}
 	}
-	kept, err := f.cache.Gather(ctx, seqs, stored, s.snap.Gather)
+	kept, err := f.cache.Gather(ctx, seqs, s.Stored(stored), s.snap.Gather)
 	if err != nil {
+		return nil, err
+	}
+	if kept, err = s.cutPaths(b, kept); err != nil {
 		return nil, err
 	}
 	named := frameOf(kept)

@@ -4,11 +4,15 @@ import "errors"
 
 // Ready says why the batch at the origin's position cannot be drawn: the stratum
 // that is dry, with how many units it has and how many the batch wants of it, or
-// groups that are awaited. The zero Wait is that of a batch that can be drawn.
+// groups that are awaited. The zero Wait is that of a batch that can be drawn, or of
+// one that is empty for other reasons.
 func (s *Sampler) Ready() Wait {
-	_, err := s.Draw(s.origin.First)
+	b, err := s.Draw(s.origin.First)
 	var dry *DryError
 	if !errors.As(err, &dry) {
+		if n := s.units[incomplete]; err == nil && len(b.Slots) == 0 && len(s.waits) > 0 && n > 0 {
+			return Wait{Reason: WaitGroup, Want: n}
+		}
 		return Wait{}
 	}
 	w := Wait{Reason: WaitDry, Stratum: dry.Stratum, Want: int64(dry.Slot + 1)}

@@ -137,18 +137,18 @@ func beside(a, b arrow.Record) arrow.Record {
 
 // Along is the columns of the draw, for the rows of a batch in the order of Rows,
 // without reading the lake. The batch must be one of this sampler, or some of the slots of
-// one, which are numbered anew. gone says why rows are no longer there, by place; nil: all are.
+// one, which keep their numbers. gone says why rows are no longer there, by place; nil: all are.
 func (s *Sampler) Along(b *Batch, gone map[int64]string) arrow.Record {
 	a := newAlong()
 	stats := map[uint32]groupStats{}
 	var r facts.Row
-	for i, slot := range b.Slots {
+	for _, slot := range b.Slots {
 		for _, m := range slot.Members {
 			if !s.comes(m) {
 				continue
 			}
 			s.view.Read(m.Seq, &r)
-			a.slots.Append(int32(i))
+			a.slots.Append(int32(slot.Number))
 			a.strata.Append(slot.Stratum)
 			a.inclusion.Append(slot.Probability())
 			a.importance.Append(slot.Import)

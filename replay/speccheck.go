@@ -14,6 +14,7 @@ import (
 const (
 	maxBatchRows   = 1 << 20
 	maxBatchTokens = 1 << 40
+	maxGroupSize   = 1 << 16
 	maxFactors     = 16
 	maxSteps       = 1000
 	maxEdges       = 100
@@ -239,6 +240,9 @@ func (c *checker) group(g Group) {
 	}
 	if g.Size > 0 && g.Min > g.Size {
 		c.faults.add("group.min", "", "%d of %d members can never be eligible", g.Min, g.Size)
+	}
+	if g.Size > maxGroupSize {
+		c.faults.add("group.size", "", "1 to %d are possible, not %d", maxGroupSize, g.Size)
 	}
 	if g.Timeout < 0 {
 		c.faults.add("group.timeout", "", "it is negative")

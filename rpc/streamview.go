@@ -159,7 +159,11 @@ func (s StreamView) explain(ctx context.Context, stream string, text []byte, ref
 	if err != nil {
 		return nil, err
 	}
-	return replay.Explain(ctx, view, spec, replay.Origin{})
+	var now replay.Origin
+	if ref == "" && spec.Snapshot.Mode == replay.Live { // as a claim would be made now
+		now.AsOf = replay.AsOf{Time: time.Now().UnixMicro(), Policy: view.NewestPolicy()}
+	}
+	return replay.Explain(ctx, view, spec, now)
 }
 
 // Ledger yields the rows of the ledger that satisfy a filter.
