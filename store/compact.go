@@ -15,7 +15,7 @@ import (
 // Small files are folded when foldFiles neighbours of at most foldSmall bytes
 // stand together; a fold takes up to foldBytes or foldMost files.
 const (
-	foldSmall = 8 << 20
+	foldSmall = 4 << 20 // what a busy writer commits at once is larger: folding it again costs a sixth of an insert
 	foldFiles = 16
 	foldBytes = 64 << 20
 	foldMost  = 1000
