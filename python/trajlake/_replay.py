@@ -52,8 +52,8 @@ class Replay(Iterator[Batch]):
         position: of the first batch, from 0.
         rank, world_size: which slice of each batch.
         step: distance between positions (loader workers take every n-th).
-        prefetch: batches fetched ahead; 0 fetches when asked. A live stream takes notice of
-            a new row, priority or quarantine at the latest this many batches, and a second, later.
+        prefetch: batches fetched ahead; 0 fetches when asked. Up to twice as many are drawn then, and
+            these do not know of a new row, priority or quarantine; see the guide.
         policy_version: of the trainer, from which staleness is measured; ack() updates it. None
             takes the newest in the lake.
         incarnation: of the process that acknowledges, where that is another one (see join()).
