@@ -1,12 +1,14 @@
 """Eight writers and one reader of a live stream under samples_per_insert: 4.
 
-    python python_mixed.py ADDR TOKENS SECONDS [SHARE]
+    python python_mixed.py ADDR TOKENS SECONDS INSERTS
 
-The reader's rate alone is measured first, from a stream without a limiter over the same
-rows. Then eight processes write rows so fast that four samples of each make SHARE (0.8) of
-that rate, and a reader of a limited stream, which has first used up what the older rows
-allow, draws for SECONDS. ratio_error is how far samples and 4 × committed rows of
-that window differ; rate_of_alone is the reader's rate in it over its rate alone.
+The reader's rate alone is measured first, from a stream without a limiter over the first
+rows, all of them in the server's cache. Then eight processes write INSERTS rows a second
+together, of 0 so many that four samples of each make 0.8 of that rate, and a reader of a
+limited stream, which has first used up what the older rows allow, draws for SECONDS.
+ratio_error is how far samples and 4 × committed rows of that window differ; it is large
+where the reader is slower than the limiter lets it be. rate_of_alone is the reader's rate
+in the window over its rate alone; no more than 4 × inserts can be read.
 """
 
 import json
@@ -35,7 +37,7 @@ def write(addr: str, tokens: int, rate: float, number: int, begin, stop) -> None
             time.sleep(0.02)
 
 
-def main(addr: str, tokens: int, seconds: float, share: float = 0.8) -> None:
+def main(addr: str, tokens: int, seconds: float, inserts: float) -> None:
     lake = trajlake.connect(addr)
     rows = pool(tokens, 16)
     with lake.writer() as w:
@@ -53,9 +55,10 @@ def main(addr: str, tokens: int, seconds: float, share: float = 0.8) -> None:
     alone.replay.close()
 
     lake.create_stream("limited", {**spec, "limiter": {"samples_per_insert": RATIO}})
+    total = inserts or 0.8 * rate / RATIO
     context = multiprocessing.get_context("spawn")
     go, stop = context.Event(), context.Event()
-    writers = [context.Process(target=write, args=(addr, tokens, share * rate / RATIO / WRITERS, i, go, stop)) for i in range(WRITERS)]
+    writers = [context.Process(target=write, args=(addr, tokens, total / WRITERS, i, go, stop)) for i in range(WRITERS)]
     for p in writers:
         p.start()
     limited = Stream(lake, "limited", tokens, BATCH)
@@ -76,7 +79,7 @@ def main(addr: str, tokens: int, seconds: float, share: float = 0.8) -> None:
     for p in writers:
         p.join()
     print(json.dumps({
-        "what": "mixed", "system": "trajlake", "payload_bytes": tokens * 9, "writers": WRITERS, "samples_per_insert": RATIO,
+        "what": "mixed", "system": "trajlake", "payload_bytes": tokens * 9, "writers": WRITERS, "wanted_inserts_per_s": inserts, "samples_per_insert": RATIO,
         "alone_rows_per_s": round(rate, 1), "rows_per_s": round(samples / wall, 1), "rate_of_alone": round(samples / wall / rate, 4),
         "inserts_per_s": round(inserted / wall, 1), "ratio": round(samples / max(1, inserted), 4),
         "ratio_error": round(abs(samples / max(1, inserted) / RATIO - 1), 4), "wall_s": round(wall, 2),
@@ -85,4 +88,4 @@ def main(addr: str, tokens: int, seconds: float, share: float = 0.8) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), *map(float, sys.argv[4:]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

@@ -4,7 +4,8 @@
     python python_sample.py sample ADDR TOKENS BATCH SECONDS WHAT [SERVER_PID [WARM]]
 
 fill brings the table to ROWS rows, each with a priority that is written back in one call.
-WHAT is uniform, priority or where. Every batch is looked at as a trainer would:
+WHAT is uniform, priority or where, of a pinned snapshot, or live: uniform over the newest
+rows, with the sum tree, where a pinned stream weighs all rows for each batch. Every batch is looked at as a trainer would:
 token_ids, logprobs and loss_mask as one contiguous array [batch, TOKENS]. What is timed
 comes after WARM × the table's rows, 3 if not said: the server's cache of rows is warm
 then. The rate of the first of these rows, as many as the table has, is printed as
@@ -21,6 +22,7 @@ from python_insert import pool, server_cpu
 FIELDS = ("token_ids", "logprobs", "loss_mask")
 SPECS = {
     "uniform": {},
+    "live": {"snapshot": "live", "staleness": "off", "age_decay": "off"},
     "priority": {"weight": "priority"},
     "where": {"where": "effort = 'high' or effort = 'low'"},
 }

@@ -62,7 +62,7 @@ peer() {
 }
 
 replay_rounds() {
-  local there=() name size what
+  local there=() name size batch what
   for name in ${REPLAY_PEERS:-reverb redis torchrl transferqueue}; do replay_peer "$name" && there+=("$name"); done
   round=0
   for size in $sizes; do serve_table "$size"; done
@@ -70,6 +70,7 @@ replay_rounds() {
     for size in $sizes; do
       ours "$size" 256 uniform $((round == 1 ? 3 : 0))
       ours "$size" 32 uniform 0
+      for batch in 256 32; do ours "$size" "$batch" live 0; done
       for name in "${there[@]}"; do peer "$name" "$size"; done
       for what in priority where; do
         ours "$size" 256 "$what" 0
@@ -82,9 +83,12 @@ replay_rounds() {
 
 replay_alone() {
   round=1
-  serve
-  figures 'eight writers and a limited reader' "$py" bench/python_mixed.py "$addr" 455 "$window"
-  stop
+  local inserts
+  for inserts in 1000 0; do
+    serve
+    figures "eight writers and a limited reader, $inserts" "$py" bench/python_mixed.py "$addr" 455 "$window" "$inserts"
+    stop
+  done
   figures 'draws' "$bench" draws -n "${DRAWS:-10000000}" -seconds 1
   figures 'memory of streams' "$bench" memory -dir "$work" -n "$million"
   if [ -d "$work/lake" ]; then
