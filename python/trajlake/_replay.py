@@ -106,6 +106,7 @@ class Replay(Iterator[Batch]):
         self._policy = policy_version
         self._trained: int | None = None
         self._incarnation = incarnation
+        self._pinned: bool | None = None  # of a stream; None: not asked yet
         self._patience = patience
         self.waiting: dict[str, Any] | None = None
         self._feed: _Feed | None = None
@@ -144,12 +145,19 @@ class Replay(Iterator[Batch]):
             if self._snapshot:
                 t["snapshot"] = self._snapshot
             return t
-        t.update(kind="stream", stream=self._stream, run=self._run, wait_ms=_WAIT_MS, batches=max(1, self._prefetch))
+        t.update(kind="stream", stream=self._stream, run=self._run, wait_ms=_WAIT_MS)
+        # A pinned stream never changes: it may come in one call. Of a live one no more is drawn than is asked for.
+        t["batches"] = 0 if self._prefetch and self._is_pinned() else max(1, self._prefetch)
         if self._policy is not None:
             t["policy_version"] = self._policy
         if self._trained is not None:
             t["step"] = self._trained
         return t
+
+    def _is_pinned(self) -> bool:
+        if self._pinned is None:
+            self._pinned = self._lake.stream(self._stream)["spec"]["snapshot"] != "live"
+        return self._pinned
 
     # Acknowledging.
 
