@@ -48,15 +48,21 @@ func draws(_ context.Context, s *settings) error {
 		}
 		window := time.Duration(s.seconds * float64(time.Second))
 		position := uint64(0)
+		slots := make([]uint64, 256)
+		for i := range slots {
+			slots[i] = uint64(i)
+		}
 		line := func(op string, us []float64) {
 			emit(figure{"what": op, "system": "trajlake", "items": n, "batch": 256, "p50_us": round(median(us)), "p99_us": round(quantile(us, 0.99)),
 				"per_s": int(256e6 / median(us)), "bytes_per_row": round(float64(p.Bytes()) / float64(n))})
 		}
 		line("draw_tree", each(window, func() {
 			position++
-			taken := make(map[uint32]struct{}, 256)
-			for slot := range uint64(256) {
-				c, _ := p.Throw(5, position, slot, func(key uint32) bool { _, is := taken[key]; return is })
+			taken := make(map[uint32]struct{}, len(slots))
+			for slot, c := range p.First(5, position, slots) {
+				if _, is := taken[c.Key]; is {
+					c, _ = p.Throw(5, position, uint64(slot), 1, func(key uint32) bool { _, is := taken[key]; return is })
+				}
 				taken[c.Key] = struct{}{}
 			}
 		}))
