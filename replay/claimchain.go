@@ -26,6 +26,7 @@ type chain struct {
 	finding  map[uint64]*finding // lookups under way, by position
 	claiming *flight[step]
 	batches  []*drawnBatch // drawn lately, the one used last at the end
+	claimed  fading        // positions that this process claimed
 	next     uint64        // the first position that nobody has asked for
 	used     time.Time     // when it was last looked at; the engine's mu guards it
 	waiting  Wait          // why the last call waited; zero when it got its batch
@@ -36,8 +37,7 @@ type finding = flight[located]
 // held is a claim that this process has seen.
 type held struct {
 	*Claim
-	learned time.Time // when; its monotonic reading paces the next claim
-	mine    bool      // this process made it
+	mine bool // this process made it
 
 	opening *flight[*opened]
 	settled *flight[struct{}] // of a sequential claim: its draws are in the ledger
@@ -113,7 +113,10 @@ func (c *chain) add(cl *Claim, mine bool, s *opened) *held {
 	if h := c.known(cl.First); h != nil {
 		return h
 	}
-	h := &held{Claim: cl, learned: time.Now(), mine: mine}
+	h := &held{Claim: cl, mine: mine}
+	if mine {
+		c.claimed.add(min(cl.Count, maxClaim), time.Now())
+	}
 	if s != nil {
 		h.opening = &flight[*opened]{done: make(chan struct{}), v: s}
 		close(h.opening.done)

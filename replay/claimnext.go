@@ -8,16 +8,31 @@ import (
 	"trajlake/schema/fault"
 )
 
-// pace is how many positions the next claim should hold: what is drawn within a
-// second, by how long the last claim lasted, and at least those asked for. It grows
-// by at most four times from claim to claim.
+// pace is how many positions the next claim should hold: a quarter of those that this
+// process claimed within about a second, and at least those asked for. So a run that
+// draws a few batches at once and then trains for a while is not taken for a fast one, and
+// what is left of its last claim, which hides updates until it is used up, is a part of the
+// burst. Claims grow by at most four times from one to the next.
 func (c *chain) pace(t *held, asked uint64) uint64 {
 	if t == nil {
 		return asked
 	}
-	lasted := max(time.Since(t.learned), time.Millisecond)
-	rate := math.Round(float64(t.Count) / lasted.Seconds())
-	return max(asked, uint64(min(max(rate, 1), 4*float64(t.Count), maxClaim)))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	quarter := uint64(c.claimed.at(time.Now()) / 4)
+	return max(asked, min(max(quarter, 1), 4*min(t.Count, maxClaim), maxClaim))
+}
+
+// fading is a sum that fades by e in a second: of what came at an even rate, the rate.
+type fading struct {
+	sum  float64
+	then time.Time
+}
+
+func (f *fading) at(now time.Time) float64 { return f.sum * math.Exp(-now.Sub(f.then).Seconds()) }
+
+func (f *fading) add(n uint64, now time.Time) {
+	*f = fading{f.at(now) + float64(n), now}
 }
 
 // asOf is the moment of a new claim. The trainer's word counts, then what the claim

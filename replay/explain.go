@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"iter"
 	"math/bits"
 	"slices"
 
@@ -148,13 +149,35 @@ func (s *Sampler) explainStrata() []ExplainedShare {
 }
 
 // explainAges counts eligible rows of age 0, 1, 2, 3–4, 5–8, 9–16 and so on.
+// eligibleRows are the rows that Eligible counts: those that are drawn by themselves,
+// or, in groups, whatever their own stratum and weight are.
+func (s *Sampler) eligibleRows() iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		if s.spec.Unit == UnitGroup {
+			for seq := range s.view.Rows() {
+				if s.admit.has(seq) && !yield(seq) {
+					return
+				}
+			}
+			return
+		}
+		for _, p := range s.pools {
+			last := int64(-1) // branches of a row follow each other
+			for c := range p.All() {
+				if seq, _ := s.seqOf(c.Key); seq != last {
+					if last = seq; !yield(seq) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
 func (s *Sampler) explainAges() []ExplainedAge {
 	rows := map[int]*ExplainedAge{}
 	var r facts.Row
-	for seq := range s.view.Rows() {
-		if !s.admit.has(seq) {
-			continue
-		}
+	for seq := range s.eligibleRows() {
 		s.view.Read(seq, &r)
 		age, known := clock{Versions, s.asOf}.ageOf(&r)
 		i := 1 << 10

@@ -103,6 +103,9 @@ func (s *stepSum) digest() [32]byte {
 // keeps its slot. Kind NotFound: the ledger does not know the batch.
 func (e *Engine) Refetch(ctx context.Context, batchID string) (*Drawn, error) {
 	op := "fetch batch " + batchID
+	if batchID == "" {
+		return nil, fault.New(fault.Usage, "fetch batch", "no batch is named").WithField("batch_id")
+	}
 	for l, err := range e.Ledger(ctx, LedgerFilter{Batch: batchID, Superseded: true}) {
 		if err != nil {
 			return nil, fault.Wrap(op, err)

@@ -152,3 +152,30 @@ func TestDryStratumWaits(t *testing.T) {
 		t.Fatalf("%+v", d)
 	}
 }
+
+// TestClaimsFollowThePace: claims grow with an even rate, and a few batches drawn
+// at once are no reason for a long one.
+func TestClaimsFollowThePace(t *testing.T) {
+	c := &chain{}
+	now := time.Now()
+	for range 16 { // a burst, one position in each claim
+		c.claimed.add(1, now)
+	}
+	if n := c.pace(&held{Claim: &Claim{Count: 1}}, 1); n > 4 {
+		t.Errorf("after a burst of 16 the next claim has %d", n)
+	}
+	c.claimed = fading{}
+	for i := range 400 { // 100 a second, for four seconds up to now
+		c.claimed.add(1, now.Add(time.Duration(i-399)*10*time.Millisecond))
+	}
+	if n := c.pace(&held{Claim: &Claim{Count: 100}}, 1); n < 20 || n > 27 {
+		t.Errorf("at 100 a second the next claim has %d", n)
+	}
+	c.claimed.then = now.Add(-time.Minute)
+	if n := c.pace(&held{Claim: &Claim{Count: 100}}, 1); n != 1 {
+		t.Errorf("after a minute the next claim has %d", n)
+	}
+	if n := c.pace(&held{Claim: &Claim{Count: 1}}, 9); n != 9 {
+		t.Errorf("9 were asked for, the next claim has %d", n)
+	}
+}

@@ -10,7 +10,7 @@ func (s *Sampler) Ready() Wait {
 	b, err := s.Draw(s.origin.First)
 	var dry *DryError
 	if !errors.As(err, &dry) {
-		if n := s.units[incomplete]; err == nil && len(b.Slots) == 0 && len(s.waits) > 0 && n > 0 {
+		if n := s.units[incomplete] + s.units[tooFew]; err == nil && len(b.Slots) == 0 && s.spec.Unit == UnitGroup && n > 0 {
 			return Wait{Reason: WaitGroup, Want: n}
 		}
 		return Wait{}
