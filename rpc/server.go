@@ -116,7 +116,7 @@ func New(lake *store.Lake, ing *ingest.Ingester, o *Options) *Server {
 		grpc.MaxRecvMsgSize(s.opt.MaxMessageBytes+64<<10),
 		grpc.MaxSendMsgSize(1<<31-1),
 		grpc.MaxConcurrentStreams(s.opt.MaxStreams),
-		grpc.WriteBufferSize(1<<20),
+		grpc.WriteBufferSize(128<<10), // what fits the processor's cache is copied quicker
 		grpc.ReadBufferSize(1<<20),
 		grpc.InitialWindowSize(64<<20),
 		grpc.InitialConnWindowSize(64<<20),

@@ -8,6 +8,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/bitutil"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"trajlake/schema/parts"
 )
 
 // A frame is one row: its columns one after the other, each as a run of one
@@ -208,10 +210,10 @@ func (c *column) none(dst []byte) []byte {
 func (c *column) reserve() {
 	switch {
 	case c.width > 0:
-		c.data = make([]byte, 0, c.planned*c.width)
+		c.data = parts.Make(c.planned * c.width)[:0]
 	case c.offsets != nil:
 		c.offsets = append(make([]int32, 0, c.planned+1), 0)
-		c.data = make([]byte, 0, c.plannedBytes)
+		c.data = parts.Make(c.plannedBytes)[:0]
 	case c.children == nil:
 		c.data = make([]byte, 0, (c.planned+7)/8)
 	}
