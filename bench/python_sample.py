@@ -7,7 +7,7 @@ fill brings the table to ROWS rows, each with a priority that is written back in
 WHAT is uniform, priority or where, of a pinned snapshot, or live: uniform over the newest
 rows, with the sum tree, where a pinned stream weighs all rows for each batch. Every batch is looked at as a trainer would:
 token_ids, logprobs and loss_mask as one contiguous array [batch, TOKENS]. What is timed
-comes after WARM × the table's rows, 3 if not said: the server's cache of rows is warm
+comes after WARM × the table's rows, 6 if not said: the server's cache of rows is warm
 then. The rate of the first of these rows, as many as the table has, is printed as
 sample_cold, which is what it is if the server was only just started.
 """
@@ -70,7 +70,7 @@ class Stream:
         return drawn / (time.perf_counter() - begin) if drawn else 0.0
 
 
-def sample(addr: str, tokens: int, batch: int, seconds: float, what: str, pid: str | None = None, warm: str = "3") -> None:
+def sample(addr: str, tokens: int, batch: int, seconds: float, what: str, pid: str | None = None, warm: str = "6") -> None:
     lake = trajlake.connect(addr)
     name = f"{what}-{batch}"
     lake.create_stream(name, {"snapshot": "pinned", "batch": {"rows": batch}, "columns": list(FIELDS), "seed": 1, **SPECS[what]})

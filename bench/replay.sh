@@ -38,6 +38,7 @@ replay_peer() {
 # serve_table SIZE starts the server of a table and fills it.
 serve_table() {
   local size=$1 lake=$work/replay-$1 addr=''
+  : >"$lake.out" # what the last server said
   TRAJLAKE_INDEX=$lake.index "$bin" serve --lake "$lake" --listen 127.0.0.1:0 --json >"$lake.out" 2>"$lake.err" &
   pid_of[$size]=$!
   for _ in $(seq 100); do addr=$(sed -n 's/.*"addr":"\([^"]*\)".*/\1/p' "$lake.out"); [ -n "$addr" ] && break; sleep 0.1; done
@@ -68,7 +69,7 @@ replay_rounds() {
   for size in $sizes; do serve_table "$size"; done
   for round in $(seq "$rounds"); do
     for size in $sizes; do
-      ours "$size" 256 uniform $((round == 1 ? 3 : 0))
+      ours "$size" 256 uniform $((round == 1 ? 6 : 0))
       ours "$size" 32 uniform 0
       for batch in 256 32; do ours "$size" "$batch" live 0; done
       for name in "${there[@]}"; do peer "$name" "$size"; done
