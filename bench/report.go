@@ -151,6 +151,9 @@ func (s *side) pick(lines []figure) (all []float64, byRound map[float64]float64)
 	for _, l := range lines {
 		ok := true
 		for k, want := range s.match {
+			if n, is := want.(int); is {
+				want = float64(n) // as numbers of JSON are
+			}
 			ok = ok && fmt.Sprint(l[k]) == fmt.Sprint(want)
 		}
 		v, num := l[s.value].(float64)
