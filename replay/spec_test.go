@@ -187,6 +187,7 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"snapshot: {version: 1, token: x}", []string{"snapshot"}, "one of version"},
 		{"snapshot: {}", []string{"snapshot"}, "one of version"},
 		{"group: {timeout: 600}", []string{"group.timeout"}, "600s"},
+		{"group: {timeout: 0s}", []string{"group.timeout"}, "1ms"},
 		{"columns: {a: 1}", []string{"columns"}, "a list of texts"},
 		{"columns: [a, 1]", []string{"columns[1]"}, "a text"},
 		{"weight: 3", []string{"weight"}, ""},

@@ -192,6 +192,10 @@ func (r *reader) duration(to *time.Duration) func(node, string) {
 			r.fault(n, path, "", "a duration like 600s or 10m is wanted")
 			return
 		}
+		if d == 0 { // in a Spec the zero value is the default
+			r.fault(n, path, "1ms does not wait either", "a duration above 0 is wanted")
+			return
+		}
 		*to = d
 	}
 }
