@@ -38,6 +38,9 @@ const (
 // Roles lists every role.
 func Roles() []string { return []string{RoleIngest, RoleReplay, RoleQuery} }
 
+// closeWithin is how long Shutdown waits for the ledger at the end.
+const closeWithin = 5 * time.Second
+
 // Options are the settings of a Server; the zero value is good.
 type Options struct {
 	Roles           []string      // nil = all
@@ -166,8 +169,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-done
 		err = fault.WrapAs(fault.Cancelled, "drain the server", ctx.Err())
 	}
-	if e := s.streams.Engine; e != nil {
-		err = errors.Join(err, e.Close(ctx))
+	if e := s.streams.Engine; e != nil { // what acks wait for is written even where ctx has ended
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWithin)
+		defer cancel()
+		err = errors.Join(err, e.Close(closing))
 	}
 	return errors.Join(err, s.fetch.Close())
 }

@@ -82,6 +82,8 @@ class Streams:
         Draw it with ``replay(stream, run=group, position=position)``, and give it back with release()
         within ttl seconds; another consumer gets it otherwise. lease() again prolongs nothing: it gives another one.
         """
+        if ttl <= 0:
+            raise UsageError("lease: ttl is above 0", field="ttl")
         r = self._unary("Lease", pb.LeaseRequest(stream=stream, group=group, consumer=consumer, ttl_ms=int(ttl * 1000)), pb.LeaseResponse, service=_REPLAY)
         return r.position, r.epoch
 
