@@ -46,6 +46,9 @@ type Ticket struct {
 	// Of a sequence of batches.
 	Stride  uint64 `json:"stride,omitempty"`  // from one position to the next; 0 = 1
 	Batches uint64 `json:"batches,omitempty"` // 0 = until the client goes
+	// Together lets several small batches come in one record, whose metadata has their
+	// own under "batches", each with its rows.
+	Together bool `json:"together,omitempty"`
 
 	// Of a named stream, with position, rank and world.
 	Stream string `json:"stream,omitempty"`

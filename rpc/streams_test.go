@@ -86,6 +86,78 @@ func TestSequenceEqualsBatches(t *testing.T) {
 	}
 }
 
+// TestSmallBatchesTogether: batches that share a record are the same as alone, in
+// order, and none is missing; an error behind them comes after them.
+func TestSmallBatchesTogether(t *testing.T) {
+	h := start(t, nil)
+	if _, err := h.lake.Append(t.Context(), testlake.Rows(h.lake, "s", 120, 3)); err != nil {
+		t.Fatal(err)
+	}
+	spec := json.RawMessage(`{"where":"reward > 0","batch":{"rows":5},"seed":4,"unit":"group","group":{"min":1}}`)
+	got, err := h.together(t, &Ticket{Kind: TicketReplay, Spec: spec, Position: 2, Stride: 2, Batches: 40, Together: true})
+	if err != nil || len(got) != 40 {
+		t.Fatalf("%d batches, %v", len(got), err)
+	}
+	shared := 0
+	for i, s := range got {
+		at := 2 + 2*uint64(i)
+		if s.meta.Position != at {
+			t.Fatalf("batch %d has position %d", i, s.meta.Position)
+		}
+		if s.meta.Rows > 0 {
+			shared++
+		}
+		sameColumns(t, s.rec, h.fetchOne(t, &Ticket{Kind: TicketBatch, Spec: spec, Position: at}))
+	}
+	if shared < 30 {
+		t.Errorf("only %d of 40 batches shared a record", shared)
+	}
+}
+
+// together fetches batches that may share records.
+func (h *harness) together(t *testing.T, ticket *Ticket) (out []sent, err error) {
+	t.Helper()
+	text, err := json.Marshal(ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := h.client.flight.DoGet(t.Context(), &flight.Ticket{Ticket: text})
+	if err != nil {
+		return nil, err
+	}
+	r, err := flight.NewRecordReader(stream)
+	if err != nil {
+		return nil, Fault("", err)
+	}
+	defer r.Release()
+	for r.Next() {
+		var m struct {
+			several
+			BatchMeta
+		}
+		if err := json.Unmarshal(r.LatestAppMetadata(), &m); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Batches) == 0 {
+			rec := r.Record()
+			rec.Retain()
+			out = append(out, sent{rec, m.BatchMeta})
+		}
+		at := int64(0)
+		for _, b := range m.Batches {
+			out = append(out, sent{r.Record().NewSlice(at, at+b.Rows), b})
+			at += b.Rows
+		}
+		if at > 0 && at != r.Record().NumRows() {
+			t.Errorf("a record of %d rows says %d", r.Record().NumRows(), at)
+		}
+	}
+	if err := r.Err(); err != nil && !isEOF(err) {
+		return out, Fault("", err)
+	}
+	return out, nil
+}
+
 // TestSequenceInPieces: a batch above the limit comes in records that say so.
 func TestSequenceInPieces(t *testing.T) {
 	h := start(t, &Options{MaxBatchBytes: 2000})

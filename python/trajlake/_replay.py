@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -141,13 +142,14 @@ class Replay(Iterator[Batch]):
     def _ticket(self, position: int) -> dict[str, Any]:
         t: dict[str, Any] = {"position": position, "rank": self._rank, "world": self._world, "stride": self._step}
         if not self._stream:
-            t.update(kind="replay", spec=self._spec, batches=0 if self._prefetch else 1)
+            t.update(kind="replay", spec=self._spec, batches=0 if self._prefetch else 1, together=bool(self._prefetch))
             if self._snapshot:
                 t["snapshot"] = self._snapshot
             return t
         t.update(kind="stream", stream=self._stream, run=self._run, wait_ms=_WAIT_MS)
         # A pinned stream never changes: it may come in one call. Of a live one no more is drawn than is asked for.
-        t["batches"] = 0 if self._prefetch and self._is_pinned() else max(1, self._prefetch)
+        whole = bool(self._prefetch) and self._is_pinned()
+        t.update(batches=0 if whole else max(1, self._prefetch), together=whole)
         if self._policy is not None:
             t["policy_version"] = self._policy
         if self._trained is not None:
@@ -257,6 +259,7 @@ class _Feed:
         self._at, self._stride = position, replay._step
         self._rank, self._world = replay._rank, replay._world
         self._reader: Batches | None = None
+        self._pending: deque[Batch] = deque()  # that came together with the last one given
         self._closed = threading.Event()
         self._ready: queue.Queue[Batch | BaseException] | None = None
         self._owner = os.getpid()
@@ -344,6 +347,13 @@ class _Feed:
         return reader
 
     def _read(self) -> Batch:
+        if not self._pending:
+            self._pending.extend(self._receive())
+        self._at += self._stride
+        return self._pending.popleft()
+
+    def _receive(self) -> list[Batch]:
+        """The next batch, from as many records as it has, or the batches of one record."""
         pieces: list[pa.RecordBatch] = []
         while True:
             got = (self._reader or self._call()).read()
@@ -351,15 +361,25 @@ class _Feed:
                 self._reader = None
                 continue
             record, meta = got
-            if meta.get("units") == 0:
+            metas = meta.get("batches", [meta])
+            if metas[0].get("units") == 0:
                 raise ExhaustedError(
                     f"replay: no row can be drawn at position {self._at}",
                     hint="the lake is empty, no row satisfies where, or all of them are quarantined or have weight 0; stats() and ids(where) tell",
                 )
+            if "batches" in meta:
+                out, at = [], 0
+                for m in metas:
+                    if m["units"] == 0:  # asked for again, alone, when those before it are given out
+                        self._reader.cancel()
+                        self._reader = None
+                        break
+                    out.append(Batch(pa.Table.from_batches([record.slice(at, m["rows"])]), m, self._rank, self._world))
+                    at += m["rows"]
+                return out
             pieces.append(record)
             if len(pieces) >= meta.get("pieces", 1):
-                self._at += self._stride
-                return Batch(pa.Table.from_batches(pieces), meta, self._rank, self._world)
+                return [Batch(pa.Table.from_batches(pieces), meta, self._rank, self._world)]
 
 
 _running: weakref.WeakSet[_Feed] = weakref.WeakSet()
